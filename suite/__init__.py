@@ -1,0 +1,1 @@
+"""The harness: one run from config to record. It names no method."""

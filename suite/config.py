@@ -1,0 +1,209 @@
+"""What one run is: closed, frozen and hashed.
+
+Everything in :class:`RunConfig` changes the numbers and is part of the run's id. What does not
+(folders, devices, number of worker processes, logging) is in :class:`Runtime`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from suite import methods
+from suite.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ConfigError(UserError):
+    """Every fault of a configuration, one a line."""
+
+
+class Closed(BaseModel):
+    """Frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(Closed):
+    """Which images, split how, augmented how."""
+
+    name: str
+    train_split: Literal["train", "trainval"] = "train"
+    """``train`` keeps the validation images out of training; ``trainval`` trains on both, as the
+    published numbers do, and then has no validation accuracy."""
+    eval_splits: tuple[Literal["val", "test"], ...] = ("val", "test")
+    train_limit: int | None = Field(None, ge=2)
+    """Train on this many images, a fixed stratified choice."""
+    image_size: int | None = Field(None, ge=4, le=2048)
+    """Side in pixels; None keeps the data set's own."""
+    augment: Literal["standard", "none"] = "standard"
+    """``standard``: random crop with zero padding and horizontal flip where the data set allows it;
+    RandomResizedCrop and flip for image folders."""
+
+
+class ModelConfig(Closed):
+    """A timm model by name."""
+
+    name: str
+    options: dict[str, Any] = {}
+    """Further keyword arguments of ``timm.create_model``."""
+
+
+class TeacherConfig(ModelConfig):
+    """A frozen teacher and where its weights come from (exactly one source)."""
+
+    run_id: str | None = None
+    """The run of this suite that trained it."""
+    checkpoint: Path | None = None
+    """A file of weights (safetensors or a state_dict that loads with ``weights_only``)."""
+    pretrained: bool = False
+    """timm's own pretrained weights."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        sources = [self.run_id is not None, self.checkpoint is not None, self.pretrained]
+        if sum(sources) != 1:
+            raise ValueError("give exactly one of run_id, checkpoint, pretrained")
+        return self
+
+
+class MethodSpec(Closed):
+    """A method by name with all its options, defaults filled in."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        complete = methods.find(self.name).Config.model_validate(self.options)
+        object.__setattr__(self, "options", complete.model_dump(mode="json"))
+        return self
+
+
+class OptimizerConfig(Closed):
+    """timm's optimizer by name. In timm ``momentum`` is plain SGD, ``sgd`` is Nesterov's."""
+
+    name: str = "momentum"
+    lr: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    decay_norm_and_bias: bool = True
+    """False: no weight decay on biases and normalisation layers."""
+    clip_grad_norm: float | None = Field(None, gt=0)
+
+
+class ScheduleConfig(Closed):
+    """Learning rate over epochs."""
+
+    name: Literal["multistep", "cosine", "constant"] = "cosine"
+    milestones: tuple[int, ...] = ()
+    """``multistep``: the last epoch (from 1) before each drop, as RepDistiller counts."""
+    decay_rate: float = Field(0.1, gt=0, le=1)
+    warmup_epochs: int = Field(0, ge=0)
+    warmup_lr: float = Field(1e-5, ge=0)
+    min_lr: float = Field(0.0, ge=0)
+
+
+class TrainConfig(Closed):
+    """The loop."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(64, ge=2)
+    """Images per optimizer step over all devices."""
+    eval_every: int = Field(1, ge=1)
+    """Evaluate after every so many epochs; the last epoch always."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    channels_last: bool = False
+
+
+class RunConfig(Closed):
+    """One training run."""
+
+    data: DataConfig
+    student: ModelConfig
+    teacher: TeacherConfig | None = None
+    method: MethodSpec
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig = ScheduleConfig()
+    train: TrainConfig
+    seed: int = Field(0, ge=0)
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _teacher_if_used(self) -> Self:
+        uses_teacher = methods.find(self.method.name).uses_teacher
+        if uses_teacher != (self.teacher is not None):
+            verb = "needs a" if uses_teacher else "takes no"
+            raise ValueError(f"method {self.method.name!r} {verb} teacher")
+        return self
+
+    @property
+    def run_id(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the canonical JSON of this config."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class RunSpec(Closed):
+    """A run and its place: what ``config.json`` in the run directory holds."""
+
+    config: RunConfig
+    experiment: str
+    role: Literal["teacher", "student"] = "student"
+    label: str
+    """The row of the table: the method, with its variant if there are several."""
+    recipe: str = "custom"
+
+    @property
+    def run_id(self) -> str:
+        """See :attr:`RunConfig.run_id`."""
+        return self.config.run_id
+
+
+class Runtime(Closed):
+    """How and where to run; nothing here changes a result beyond floating-point order."""
+
+    runs_root: Path = Path("runs")
+    data_root: Path = Path("data")
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = Field(1, ge=1)
+    nodes: int = Field(1, ge=1)
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of torch in one run; None leaves torch's choice."""
+    workers: int = Field(4, ge=0)
+    """Data-loading processes (image folders only)."""
+    checkpoint_seconds: float = Field(60.0, ge=0)
+    """Save at the end of the first step after so many seconds, and after the last epoch."""
+    tracker: Literal["wandb", "none"] = "wandb"
+
+
+def parse(model: type[Model], values: Any, where: str) -> Model:
+    """Validate ``values`` as ``model``. Raises :class:`ConfigError` listing every fault."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = [f"  {_fault(fault)}" for fault in error.errors()]
+        raise ConfigError("\n".join([f"{where}: {len(faults)} fault(s)", *faults])) from None
+
+
+def _fault(fault: Any) -> str:
+    field = ".".join(str(part) for part in fault["loc"]) or "(whole)"
+    message = fault["msg"].removeprefix("Value error, ")
+    given = "" if fault["type"] in {"missing", "value_error"} else f" (given: {fault['input']!r})"
+    return f"{field}: {message}{given}"

@@ -1,0 +1,67 @@
+"""Named random streams: the same seed gives every method the same start, order and images.
+
+Each stream of a run (``init``, ``order``, ``augment``, ``method``) has a seed of its own, derived
+from the run's seed and the stream's name, so that a method that draws more numbers than another
+shifts nobody's stream but its own. ``order`` and ``augment`` are derived anew for each epoch and
+therefore need no state; ``method`` is one long stream whose state is saved in checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+def derive_seed(seed: int, *names: str | int) -> int:
+    """A 63-bit seed that depends on every argument and on nothing else."""
+    text = "/".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh generator at the start of the named stream."""
+    return torch.Generator(device).manual_seed(derive_seed(seed, *names))
+
+
+@contextmanager
+def seeded_globals(seed: int, *names: str | int) -> Iterator[None]:
+    """Seed torch's global CPU generator for code that knows no other (layer initialisation)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, *names))
+        yield
+
+
+class Draws:
+    """Random tensors for the rows of a batch, the same however many ranks share the batch.
+
+    All ranks hold the same generator and draw for the whole global batch; each keeps the rows
+    that are its own. Shapes are given per row: ``normal(rows, C, H, W)`` is [rows, C, H, W].
+    """
+
+    def __init__(self, stream: torch.Generator, rank: int = 0, world_size: int = 1) -> None:
+        self.generator = stream
+        self._rank = rank
+        self._world_size = world_size
+
+    def normal(self, rows: int, *shape: int) -> Tensor:
+        """Standard normal float32 [rows, *shape]."""
+        total = rows * self._world_size
+        return self._own(torch.randn(total, *shape, generator=self.generator, device=self.device))
+
+    def integers(self, rows: int, *shape: int, high: int, low: int = 0) -> Tensor:
+        """Uniform int64 in low..high-1, [rows, *shape]."""
+        size = (rows * self._world_size, *shape)
+        drawn = torch.randint(low, high, size, generator=self.generator, device=self.device)
+        return self._own(drawn)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are made."""
+        return self.generator.device
+
+    def _own(self, drawn: Tensor) -> Tensor:
+        return drawn[self._rank :: self._world_size]
