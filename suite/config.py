@@ -186,6 +186,8 @@ class Runtime(Closed):
     nodes: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch in one run; None leaves torch's choice."""
+    deterministic: bool = True
+    """Deterministic kernels, so that a resumed run ends with the same bits (CPU and GPU)."""
     workers: int = Field(4, ge=0)
     """Data-loading processes (image folders only)."""
     checkpoint_seconds: float = Field(60.0, ge=0)

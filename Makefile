@@ -1,0 +1,65 @@
+# Every target calls the command line (dskd-bench) or a checker; `make help` lists them.
+# PYTHON=/path/to/python uses an environment that exists (a cluster's module); otherwise .venv is
+# made here and kept up to date with pyproject.toml and constraints.txt.
+
+EXP ?= dskd_digits
+SET ?=
+ARGS ?=
+
+ifdef PYTHON
+  RUN := $(PYTHON)
+  READY :=
+else
+  RUN := .venv/bin/python
+  READY := .venv/ready
+endif
+BENCH := $(RUN) -m suite.cli
+SETTINGS := $(if $(strip $(SET)),--set '$(SET)')
+BOOTSTRAP ?= python3
+
+.DEFAULT_GOAL := sweep
+.PHONY: sweep report status search sync cancel test check format bench slurm-test clean help setup
+
+sweep: $(READY)  ## train every run of EXP that is missing, then print its table (default: EXP=dskd_digits)
+	$(BENCH) sweep '$(EXP)' $(SETTINGS) $(ARGS)
+
+report: $(READY)  ## tables and figures of EXP from the runs that exist
+	$(BENCH) report '$(EXP)' $(SETTINGS) $(ARGS)
+
+status: $(READY)  ## how far the runs of EXP are
+	$(BENCH) status '$(EXP)' $(SETTINGS) $(ARGS)
+
+sync: $(READY)  ## send what W&B lacks of EXP
+	$(BENCH) sync '$(EXP)' $(ARGS)
+
+cancel: $(READY)  ## cancel the queued and running SLURM jobs of EXP
+	$(BENCH) cancel '$(EXP)' $(ARGS)
+
+test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
+	$(RUN) -m pytest $(ARGS)
+
+check: $(READY)  ## lint, format check and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(READY)  ## format the code
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+setup: $(READY)  ## make the environment in .venv without running anything
+
+clean:  ## remove the environment and caches (runs/ and data/ stay)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(BOOTSTRAP) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'Python 3.11 or newer is needed: make BOOTSTRAP=python3.11' >&2; exit 2; }
+	$(BOOTSTRAP) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python \
+	  --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,118 @@
+"""Layers and rules that bring a student's feature maps and a teacher's together.
+
+Shapes: B batch, C channels, H and W height and width; s student, t teacher. A shape is (C, H, W).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from suite.distiller import Setup, UnsupportedPair
+from suite.taps import TappedModel, UnsupportedModel
+
+Shape = tuple[int, ...]
+
+LARGEST_KERNEL = 9
+"""Above it a valid convolution that shrinks the map would cost more than both networks."""
+
+
+def paired_stages(setup: Setup) -> tuple[tuple[str, str], ...]:
+    """(student, teacher) stage names without each network's first, paired from the deep end.
+
+    As RepDistiller's ``feat[1:-1]``: the first stage is the stem of a ResNet. Where the networks
+    have unequal numbers of stages, the shallow ones of the longer network are left out.
+    """
+    student, teacher = setup.student.stages, setup.require_teacher().stages
+    pairs = zip(reversed(student[1:] or student), reversed(teacher[1:] or teacher), strict=False)
+    return tuple(reversed(list(pairs)))
+
+
+def stage_from_the_end(network: TappedModel, like: str, other: TappedModel) -> str:
+    """The stage of ``network`` as far from its deep end as stage ``like`` is in ``other``.
+
+    The shallowest one when ``network`` has fewer stages than that.
+    """
+    distance = len(other.stages) - other.stages.index(like)
+    return network.stages[max(len(network.stages) - distance, 0)]
+
+
+def shape_of(network: TappedModel, tap: str, role: str) -> Shape:
+    """Shape of ``tap`` without the batch axis. Raises :class:`UnsupportedPair` if there is none."""
+    try:
+        network.check((tap,))
+    except UnsupportedModel as error:
+        raise UnsupportedPair(f"{role} {error}") from None
+    return network.shapes[tap]
+
+
+def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps [B, C_s, H_s, W_s] and [B, C_t, H_t, W_t], the larger adaptively average-pooled.
+
+    Each axis is brought to the smaller of the two sizes.
+    """
+    size = [min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+    return _pooled(student, size), _pooled(teacher, size)
+
+
+def _pooled(feature_map: Tensor, size: list[int]) -> Tensor:
+    if list(feature_map.shape[2:]) == size:
+        return feature_map
+    return functional.adaptive_avg_pool2d(feature_map, size)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that takes a single value per channel (1x1 maps, batch of 1) too.
+
+    One value has no variance, so it is normalised with the running statistics.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input [B, C, H, W] -> the same shape."""
+        if input.shape[0] * input.shape[2] * input.shape[3] > 1:
+            return super().forward(input)
+        return functional.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+class ConvReg(nn.Module):
+    """FitNet's regressor: a convolution from the student's map to the teacher's, BN and ReLU.
+
+    The convolution follows RepDistiller's and mdistiller's rule, with sizes of both axes:
+
+    ======================  =====================================================
+    H_s = 2 H_t             3x3, stride 2, padding 1
+    2 H_s = H_t             transposed 4x4, stride 2, padding 1
+    H_s >= H_t              (1 + H_s - H_t) x (1 + W_s - W_t), 1x1 for equal sizes
+    ======================  =====================================================
+
+    The references fail for any other ratio and take kernels of any size. Here, when no row fits or
+    the kernel would exceed :data:`LARGEST_KERNEL`, the larger map is pooled to the smaller and the
+    convolution is 1x1; the caller pools the teacher's map (:func:`pool_to_smaller`).
+    """
+
+    def __init__(self, student: Shape, teacher: Shape) -> None:
+        super().__init__()
+        (student_channels, *student_size), (teacher_channels, *teacher_size) = student, teacher
+        channels = (student_channels, teacher_channels)
+        sizes = list(zip(student_size, teacher_size, strict=True))
+        shrink = tuple(1 + s - t for s, t in sizes)
+        self.pool_to: list[int] | None = None
+        self.conv: nn.Conv2d | nn.ConvTranspose2d
+        if all(s == 2 * t for s, t in sizes):
+            self.conv = nn.Conv2d(*channels, kernel_size=3, stride=2, padding=1)
+        elif all(2 * s == t for s, t in sizes):
+            self.conv = nn.ConvTranspose2d(*channels, kernel_size=4, stride=2, padding=1)
+        elif all(1 <= side <= LARGEST_KERNEL for side in shrink):
+            self.conv = nn.Conv2d(*channels, kernel_size=(shrink[0], shrink[1]))
+        else:
+            self.pool_to = [min(pair) for pair in sizes]
+            self.conv = nn.Conv2d(*channels, kernel_size=1)
+        self.bn = BatchNorm(teacher_channels)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """[B, C_s, H_s, W_s] -> [B, C_t, H, W] with the teacher's H, W, or the smaller of both."""
+        if self.pool_to is not None:
+            feature_map = _pooled(feature_map, self.pool_to)
+        return functional.relu(self.bn(self.conv(feature_map)))

@@ -1,0 +1,256 @@
+"""The command line. It reads the environment and the arguments; the work is done elsewhere.
+
+Exit status: 0 all went well, 1 a run failed, 2 the input was wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from suite.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Benchmark suite for knowledge distillation: DSKD beside KD, FitNet, CRD, DKD and more.",
+)
+console = Console(soft_wrap=True)
+
+Experiment = Annotated[
+    str, typer.Argument(help="An experiment that ships with the suite, or a path to your own YAML.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Overrides, e.g. --set 'seeds=[0,1] epochs=5 dskd.hash_bits=512'."),
+]
+RunsRoot = Annotated[Path, typer.Option(envvar="DSKD_RUNS_ROOT", help="Where the runs are kept.")]
+DataRoot = Annotated[Path, typer.Option(envvar="DSKD_DATA_ROOT", help="Where the data sets are.")]
+Accelerator = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(envvar="DSKD_ACCELERATOR", help="Device kind.")
+]
+Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
+Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
+Tracker = Annotated[
+    Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
+]
+
+
+@app.command()
+def sweep(
+    experiment: Experiment = "dskd_digits",
+    settings: Settings = None,
+    executor: Annotated[
+        Literal["auto", "debug", "local", "slurm"],
+        typer.Option(help="auto: slurm where sbatch exists, else local processes."),
+    ] = "auto",
+    cluster: Annotated[
+        Path | None,
+        typer.Option(envvar="DSKD_CLUSTER", help="YAML with partition, account, memory, ..."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time (default: one per core or device).")
+    ] = None,
+    detach: Annotated[bool, typer.Option(help="SLURM: submit and leave.")] = False,
+    report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    threads: Threads = None,
+    workers: Workers = 4,
+    tracker: Tracker = "wandb",
+) -> None:
+    """Train every run of an experiment that is missing, then print its table."""
+    from sweeps.launch import launch
+
+    runtime = _runtime(
+        runs_root=runs_root,
+        data_root=data_root,
+        accelerator=accelerator,
+        devices=devices,
+        threads=threads,
+        workers=workers,
+        tracker=tracker,
+    )
+    summary = launch(
+        experiment,
+        settings or [],
+        runtime,
+        executor=executor,
+        jobs=jobs,
+        cluster=cluster,
+        detach=detach,
+        console=console,
+    )
+    if report and not detach:
+        _report(runs_root, summary.manifest)
+    raise typer.Exit(summary.exit_status)
+
+
+@app.command()
+def report(
+    experiment: Experiment = "dskd_digits",
+    settings: Settings = None,
+    runs_root: RunsRoot = Path("runs"),
+) -> None:
+    """Tables and figures of an experiment from the runs that exist."""
+    from sweeps.expand import manifest_path
+
+    _report(runs_root, manifest_path(experiment, settings or [], runs_root))
+
+
+@app.command()
+def status(
+    experiment: Experiment = "dskd_digits",
+    settings: Settings = None,
+    watch: Annotated[bool, typer.Option(help="Stay and refresh.")] = False,
+    runs_root: RunsRoot = Path("runs"),
+) -> None:
+    """How far the runs of an experiment are, from the run store (and SLURM's accounting)."""
+    from sweeps.status import status as show
+
+    show(experiment, settings or [], runs_root, console=console, watch=watch)
+
+
+@app.command()
+def cancel(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
+    """Cancel the queued and running SLURM jobs of an experiment."""
+    from sweeps.status import cancel as stop
+
+    console.print(stop(experiment, runs_root))
+
+
+@app.command()
+def sync(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
+    """Send to W&B whatever it lacks of an experiment; can be repeated."""
+    from suite.tracker import sync as send
+
+    console.print(send(runs_root, experiment))
+
+
+@app.command()
+def train(
+    config: Annotated[
+        Path, typer.Argument(help="YAML or JSON of one run, e.g. the config.json of a record.")
+    ],
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    threads: Threads = None,
+    workers: Workers = 4,
+) -> None:
+    """Train one run in this process (a record's config.json trains it again elsewhere)."""
+    from suite.config import RunSpec, parse
+    from suite.run import run
+
+    spec = parse(RunSpec, _run_spec(_read_yaml(config)), str(config))
+    runtime = _runtime(
+        runs_root=runs_root,
+        data_root=data_root,
+        accelerator=accelerator,
+        devices=devices,
+        threads=threads,
+        workers=workers,
+    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    run(spec, runtime)
+    directory = runs_root / spec.experiment / spec.run_id
+    last = json.loads((directory / "result.json").read_text())["last"]
+    console.print_json(data=last)
+    console.print(f"record: {directory}")
+
+
+@app.command(name="methods")
+def list_methods() -> None:
+    """All methods: paper, whether they need a teacher, their options."""
+    from suite import methods
+
+    table = Table("method", "paper", "options (defaults)", box=None, pad_edge=False)
+    for name in methods.names():
+        method = methods.find(name)
+        defaults = method.Config().model_dump(mode="json")
+        options = ", ".join(f"{key}={value}" for key, value in defaults.items())
+        table.add_row(name, method.paper, options)
+    console.print(table)
+
+
+@app.command(name="models")
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="A shell pattern, e.g. 'resnet*'.")] = "cifar_*",
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 100,
+) -> None:
+    """Networks that timm and this suite offer, with parameters and multiply-adds."""
+    from suite.models import describe, names
+
+    table = Table("model", "input", "parameters", "multiply-adds", box=None, pad_edge=False)
+    for name in names(pattern):
+        table.add_row(*describe(name, classes))
+    console.print(table)
+
+
+@app.command(name="data")
+def list_data(data_root: DataRoot = Path("data")) -> None:
+    """All data sets: classes, images, and where their files must be."""
+    from suite import data
+
+    table = Table("data set", "classes", "train / val / test", "image", "files", box=None)
+    for name in data.names():
+        table.add_row(name, *data.describe(name, data_root))
+    console.print(table)
+
+
+def _report(runs_root: Path, manifest: Path) -> None:
+    from analysis.report import build
+
+    made = build(runs_root, manifest, manifest.with_name(manifest.stem.replace("manifest", "report")))
+    console.print(made)
+
+
+def _runtime(**values: Any) -> Any:
+    from suite.config import Runtime, parse
+
+    return parse(Runtime, values, "command line")
+
+
+def _read_yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+
+
+def _run_spec(values: Any) -> Any:
+    """A record's config.json as it is; a bare run becomes a run of the experiment ``single``."""
+    if isinstance(values, dict) and "config" not in values:
+        method = values.get("method")
+        label = method.get("name") if isinstance(method, dict) else method
+        return {"config": values, "experiment": "single", "label": str(label)}
+    return values
+
+
+def main() -> None:
+    """Entry point: a fault the user can mend is one message and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Data sets by name, each with a training, a validation and a test split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from suite.config import DataConfig
+from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
+from suite.data.base import DataError, Dataset, EvalImages, TrainImages
+from suite.data.folder import FOLDERS, describe_folder, load_folder
+from suite.data.sources import SOURCES, Source
+from suite.data.split import hold_out, limit
+from suite.errors import unknown
+
+__all__ = ["DataError", "Dataset", "EvalImages", "TrainImages", "describe", "load", "names"]
+
+
+def names() -> tuple[str, ...]:
+    """All data sets."""
+    return (*SOURCES, *FOLDERS)
+
+
+def load(config: DataConfig, root: Path, workers: int = 0) -> Dataset:
+    """The data set of ``config`` with the splits it asks for; others are not even read.
+
+    ``root`` is the folder of all data sets, ``workers`` the number of loading processes (image
+    folders only). Raises :class:`DataError`.
+    """
+    if config.name in SOURCES:
+        return _load_arrays(config, SOURCES[config.name], root)
+    if config.name in FOLDERS:
+        return load_folder(config, root, workers)
+    raise DataError(unknown("data set", config.name, names()))
+
+
+def describe(name: str, root: Path) -> tuple[str, str, str, str]:
+    """Classes, images per split, image size and place of the files, as text."""
+    if name in FOLDERS:
+        return describe_folder(name, root)
+    source = SOURCES[name]
+    train = source.train_images - source.validation_images
+    images = f"{train:,} / {source.validation_images:,} / {source.test_images:,}"
+    place = str(root / source.files) if source.files else "ships with the packages"
+    size = f"{source.channels}x{source.size}x{source.size}"
+    return str(source.num_classes), images, size, place
+
+
+def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
+    images, labels = source.read(root, True)
+    kept, validation = hold_out(labels.numpy(), source.validation_images)
+    rows = kept if config.train_split == "train" else np.arange(len(labels))
+    rows = _limited(config, labels, rows)
+
+    def pixels(chosen: Tensor, labels_of_chosen: Tensor) -> Pixels:
+        resized = _resize(chosen, config.image_size)
+        return Pixels.of(resized, labels_of_chosen, source.mean, source.std)
+
+    train = pixels(images[rows], labels[rows])
+    evals: dict[str, EvalImages] = {}
+    if "val" in config.eval_splits and config.train_split == "train":
+        evals["val"] = ArrayEval(pixels(images[validation], labels[validation]))
+    if "test" in config.eval_splits:
+        evals["test"] = ArrayEval(pixels(*source.read(root, False)))
+    augment = config.augment == "standard"
+    height = train.images.shape[2]
+    return Dataset(
+        name=config.name,
+        num_classes=source.num_classes,
+        image_shape=(source.channels, height, train.images.shape[3]),
+        train_labels=train.labels,
+        # 4 of 32 pixels as in He et al. 2016 (CIFAR), in proportion for other sizes
+        train=ArrayTrain(train, height // 8 if augment else 0, augment and source.flip),
+        evals=evals,
+    )
+
+
+def _limited(config: DataConfig, labels: Tensor, rows: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    if config.train_limit is not None:
+        if config.train_limit > len(rows):
+            raise DataError(
+                f"data.train_limit {config.train_limit}: {config.name} has {len(rows)} images in "
+                f"split {config.train_split!r}"
+            )
+        rows = rows[limit(labels.numpy()[rows], config.train_limit)]
+    return torch.from_numpy(rows)
+
+
+def _resize(images: Tensor, size: int | None) -> Tensor:
+    """Bytes [N, C, H, W] -> bytes [N, C, size, size], bilinear with antialiasing."""
+    if size is None or size == images.shape[2]:
+        return images
+    parts = [
+        functional.interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True)
+        .round()
+        .clamp(0, 255)
+        .to(torch.uint8)
+        for part in images.split(1000)
+    ]
+    return torch.cat(parts)

@@ -1,0 +1,81 @@
+"""What analysis needs of the finished run: features of teacher and student on some images."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from suite.data import Dataset
+from suite.distiller import Batch, Distiller
+from suite.record import RunDirectory, write_atomically
+from suite.taps import TappedModel
+
+IMAGES = 1000
+"""At most so many images of each split."""
+BATCH_SIZE = 250
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def save(
+    run: RunDirectory,
+    data: Dataset,
+    student: TappedModel,
+    teacher: TappedModel | None,
+    distiller: Distiller,
+) -> None:
+    """Write ``features.npz``: unaugmented training images and a held-out split.
+
+    The held-out split is the validation split where the run has one, else the test split. The
+    arrays are described in ``docs/run_store.md``.
+    """
+    heldout = next((split for split in ("val", "test") if split in data.evals), None)
+    arrays = _describe("train", data.train.plain(BATCH_SIZE), student, teacher, distiller)
+    if heldout is not None:
+        images = data.evals[heldout].batches(BATCH_SIZE)
+        arrays |= _describe("heldout", images, student, teacher, distiller)
+        arrays["heldout_split"] = np.array(heldout)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomically(run.features, buffer.getvalue())
+
+
+@torch.no_grad()
+def _describe(
+    split: str,
+    batches: Iterator[Batch],
+    student: TappedModel,
+    teacher: TappedModel | None,
+    distiller: Distiller,
+) -> Arrays:
+    found: dict[str, list[Tensor]] = {}
+    student.eval()
+    distiller.eval()
+    for batch in islice(batches, IMAGES // BATCH_SIZE):
+        for name, tensor in _of_batch(batch, student, teacher, distiller).items():
+            found.setdefault(f"{split}/{name}", []).append(tensor.cpu())
+    return {name: torch.cat(parts).numpy() for name, parts in found.items()}
+
+
+def _of_batch(
+    batch: Batch, student: TappedModel, teacher: TappedModel | None, distiller: Distiller
+) -> dict[str, Tensor]:
+    by_student = student(batch.image, ("pooled", *distiller.student_taps())).float()
+    found = {
+        "label": batch.label,
+        "index": batch.index,
+        "student_pooled": by_student["pooled"],
+        "student_logits": by_student.logits,
+    }
+    if teacher is None:
+        return found
+    by_teacher = teacher(batch.image, ("pooled", *distiller.teacher_taps())).float()
+    found |= {"teacher_pooled": by_teacher["pooled"], "teacher_logits": by_teacher.logits}
+    inspected = distiller.inspect(batch, by_student, by_teacher)
+    return found | {f"inspect/{name}": tensor for name, tensor in inspected.items()}

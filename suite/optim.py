@@ -1,0 +1,52 @@
+"""Optimizer and learning-rate schedule, both timm's."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from timm.optim import create_optimizer_v2, list_optimizers
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
+from torch.optim import Optimizer
+
+from suite.config import OptimizerConfig, ScheduleConfig
+from suite.errors import UserError, unknown
+
+
+def make_optimizer(config: OptimizerConfig, module: nn.Module) -> Optimizer:
+    """An optimizer over all trainable parameters of ``module``. Raises :class:`UserError`."""
+    if config.name not in list_optimizers():
+        raise UserError(unknown("optimizer.name", config.name, list_optimizers()))
+    return cast(
+        Optimizer,
+        create_optimizer_v2(
+            module,
+            opt=config.name,
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            filter_bias_and_bn=not config.decay_norm_and_bias,
+        ),
+    )
+
+
+def make_schedule(config: ScheduleConfig, optimizer: Optimizer, epochs: int) -> Scheduler:
+    """A stateless schedule: ``schedule.step(epoch - 1)`` sets the rate for ``epoch`` (from 1).
+
+    Milestones name the last epoch before a drop (RepDistiller: ``epoch > 150`` with epochs from
+    1); timm's milestone m acts from epoch m on (from 1), hence the one added here.
+    """
+    names = {"multistep": "multistep", "cosine": "cosine", "constant": "multistep"}
+    milestones = config.milestones if config.name == "multistep" else ()
+    schedule, _ = create_scheduler_v2(
+        optimizer,
+        sched=names[config.name],
+        num_epochs=epochs,
+        decay_milestones=[milestone + 1 for milestone in milestones],
+        decay_rate=config.decay_rate,
+        warmup_epochs=config.warmup_epochs,
+        warmup_lr=config.warmup_lr,
+        min_lr=config.min_lr,
+    )
+    return cast(Scheduler, schedule)

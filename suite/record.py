@@ -1,0 +1,151 @@
+"""The run directory: the truth about a run, written so that a kill at any moment loses nothing.
+
+Files are replaced atomically; metrics are appended as JSON lines and a torn last line is ignored.
+The layout is described in ``docs/run_store.md``. This module imports no torch: the sweep, the
+status board and the analysis read thousands of records through it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UserError
+
+TEACHERS = "teachers"
+"""The experiment that holds the teachers of all experiments."""
+
+
+class RecordError(UserError):
+    """A file of the run store cannot be read or written; the message names it."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` in one step; after a crash it holds the old or the new content, whole."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror or error}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise RecordError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` by pretty JSON in one step. NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, f"{text}\n".encode())
+
+
+def read_json(path: Path) -> Any | None:
+    """The content of ``path``, None if it is not there. Raises :class:`RecordError`."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} is damaged: {error}; delete it to make it anew") from None
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON-lines file up to the first torn or damaged line."""
+    rows: list[dict[str, Any]] = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return rows
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class RunDirectory:
+    """Paths and files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.metrics = path / "metrics.jsonl"
+        self.result = path / "result.json"
+        self.failure = path / "failure.json"
+        self.checkpoint = path / "checkpoint.pt"
+        self.previous_checkpoint = path / "checkpoint.previous.pt"
+        self.weights = path / "weights.safetensors"
+        self.features = path / "features.npz"
+        self.log = path / "log.txt"
+
+    @classmethod
+    def of(cls, runs_root: Path, experiment: str, run_id: str) -> RunDirectory:
+        """``runs_root/experiment/run_id``."""
+        return cls(runs_root / experiment / run_id)
+
+    @classmethod
+    def of_teacher(cls, runs_root: Path, run_id: str) -> RunDirectory:
+        """Teachers of all experiments share one place."""
+        return cls.of(runs_root, TEACHERS, run_id)
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Make the folder, write ``config.json`` and forget an earlier failure."""
+        write_json(self.config, config)
+        self.failure.unlink(missing_ok=True)
+
+    def finished(self) -> bool:
+        """True once ``result.json`` is there."""
+        return self.result.is_file()
+
+    def read_result(self) -> dict[str, Any] | None:
+        """The record of the finished run, None before that."""
+        result: dict[str, Any] | None = read_json(self.result)
+        return result
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """One row an epoch, in order."""
+        return read_rows(self.metrics)
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Add one row and have it on the disk before returning."""
+        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        with self.metrics.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def keep_metrics_until(self, epoch: int) -> None:
+        """Drop rows after ``epoch`` (they will be made again) and whatever a torn write left."""
+        rows = [row for row in self.read_metrics() if row["epoch"] <= epoch]
+        lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
+        write_atomically(self.metrics, "".join(lines).encode())
+
+    def write_failure(self, error: BaseException) -> None:
+        """Keep the reason; the next attempt removes it."""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        write_json(
+            self.failure,
+            {
+                "error": reason[:1000],
+                "kind": type(error).__name__,
+                "traceback": "".join(traceback.format_exception(error)),
+                "time": now(),
+            },
+        )
+
+
+def now() -> str:
+    """UTC time in ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,140 @@
+"""What the CIFAR networks share: timm's classifier interface over a chain of named stages.
+
+Shapes: B batch, C channels, H and W height and width, D pooled width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from timm.models import register_model
+from torch import Tensor, nn
+
+MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # CIFAR-100, as RepDistiller
+
+
+class CifarNet(nn.Module):
+    """A chain of stages, a closing layer, global average pooling and a linear classifier.
+
+    Subclasses set the stages as attributes and call :meth:`finish`. ``feature_info`` lists the
+    stages in the order of RepDistiller's feature list (its stem first, where it has one).
+    """
+
+    pretrained_cfg: dict[str, Any]
+    default_cfg: dict[str, Any]
+
+    def __init__(self, num_classes: int, in_chans: int, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.head_drop = nn.Dropout(drop_rate)
+        self.pretrained_cfg = self.default_cfg = {
+            "input_size": (in_chans, 32, 32),
+            "num_classes": num_classes,
+            "mean": MEAN,
+            "std": STD,
+            "interpolation": "bilinear",
+            "crop_pct": 1.0,
+            "url": "",
+        }
+
+    def finish(
+        self, stages: Sequence[tuple[str, int, int]], closing: nn.Module, num_features: int
+    ) -> None:
+        """Declare the chain.
+
+        ``stages`` holds (attribute, channels, reduction of the image side); ``closing`` turns the
+        last stage into the map that is pooled (nn.Identity when it is that map itself).
+        """
+        self.feature_info = [
+            {"num_chs": channels, "reduction": reduction, "module": name}
+            for name, channels, reduction in stages
+        ]
+        self.closing = closing
+        self.num_features = self.head_hidden_size = num_features
+        self.fc: nn.Module
+        self.reset_classifier(self.num_classes)
+
+    def get_classifier(self) -> nn.Module:
+        """The linear classifier."""
+        return self.fc
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """A fresh classifier; none (identity) for 0 classes."""
+        self.num_classes = num_classes
+        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images [B, channels, H, W] -> the map [B, C, H', W'] that is pooled."""
+        for info in self.feature_info:
+            x = getattr(self, str(info["module"]))(x)
+        closed: Tensor = self.closing(x)
+        return closed
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Map -> pooled feature [B, D] (``pre_logits``) or logits [B, K]."""
+        pooled: Tensor = self.head_drop(x.mean((2, 3)))
+        return pooled if pre_logits else self.fc(pooled)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images -> logits [B, K]."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """timm's interface: (map, stage maps), or the stage maps alone.
+
+        ``indices`` are positions in ``feature_info``; a number n means the last n, None all.
+        ``norm`` closes the last stage with the closing layer.
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt {output_fmt!r}: only 'NCHW' is allowed")
+        count = len(self.feature_info)
+        if indices is None:
+            wanted = set(range(count))
+        elif isinstance(indices, int):
+            wanted = set(range(count - indices, count))
+        else:
+            wanted = {index % count for index in indices}
+        maps = []
+        for position, info in enumerate(self.feature_info):
+            x = getattr(self, str(info["module"]))(x)
+            if position in wanted:
+                maps.append(self.closing(x) if norm and position == count - 1 else x)
+            if stop_early and intermediates_only and position == max(wanted):
+                return maps
+        return maps if intermediates_only else (self.closing(x), maps)
+
+
+def register(name: str, build: Callable[..., CifarNet]) -> None:
+    """Make ``timm.create_model(name)`` call ``build(num_classes=, in_chans=, **options)``."""
+
+    def entry(pretrained: bool = False, **options: Any) -> CifarNet:
+        if pretrained:
+            raise ValueError(f"{name} has no pretrained weights: train it with this suite")
+        ignored = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+        given = {key: value for key, value in options.items() if key not in ignored}
+        return build(**{"num_classes": 100, "in_chans": 3, **given})
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__module__ = build.__module__
+    entry.__doc__ = f"{name}, for 32x32 images."
+    register_model(entry)
+
+
+def init_he_fan_out(network: nn.Module) -> None:
+    """He et al. 2015 with fan-out for convolutions, ones and zeros for batch normalisation."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)

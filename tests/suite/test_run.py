@@ -1,0 +1,222 @@
+"""One run from config to record: resume to the bit, provenance, clear errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from suite.config import RunSpec, Runtime, parse
+from suite.errors import UserError
+from suite.models import TeacherError, weights_sha256
+from suite.record import TEACHERS, RunDirectory
+from suite.run import Interrupted, run
+
+ROOT = Path(__file__).parents[2]
+TEACHER = {"name": "cifar_resnet8", "options": {"widths": [4, 8, 8, 16]}}
+STUDENT = {"name": "cifar_resnet8", "options": {"widths": [4, 4, 8, 8]}}
+
+
+def runtime(root, **changes):
+    return Runtime(runs_root=root, threads=1, tracker="none", **changes)
+
+
+def teacher_spec(**changes):
+    return _spec({"student": TEACHER, "method": "scratch", **changes}, TEACHERS, "teacher")
+
+
+def student_spec(teacher, method="kd", epochs=3, **changes):
+    config = {
+        "student": STUDENT,
+        "teacher": {**TEACHER, "run_id": teacher.run_id},
+        "method": method,
+        "train": {"epochs": epochs, "batch_size": 32},
+        **changes,
+    }
+    return _spec(config, "experiment", "student")
+
+
+def _spec(config, experiment, role):
+    whole = {
+        "data": {"name": "fake", "train_limit": 128},
+        "optimizer": {"lr": 0.05},
+        "train": {"epochs": 2, "batch_size": 32},
+        **config,
+    }
+    values = {"config": whole, "experiment": experiment, "role": role, "label": "row"}
+    return parse(RunSpec, values, "test")
+
+
+def metrics_without_time(directory):
+    return [
+        {key: value for key, value in row.items() if key != "seconds"}
+        for row in directory.read_metrics()
+    ]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A run store with a teacher and one finished student by KD."""
+    root = tmp_path_factory.mktemp("runs")
+    teacher = teacher_spec()
+    run(teacher, runtime(root))
+    student = student_spec(teacher)
+    run(student, runtime(root))
+    return root, teacher, student
+
+
+def copy_of_teacher(store, root):
+    """The same teacher in another run store."""
+    source = RunDirectory.of_teacher(store[0], store[1].run_id).path
+    target = RunDirectory.of_teacher(root, store[1].run_id).path
+    target.mkdir(parents=True)
+    for file in source.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+
+
+def test_the_record_says_what_was_trained_and_on_what(store):
+    root, teacher, student = store
+    result = RunDirectory.of(root, "experiment", student.run_id).read_result()
+    assert result["method"] == "kd"
+    assert result["teacher"]["run_id"] == teacher.run_id
+    teacher_result = RunDirectory.of_teacher(root, teacher.run_id).read_result()
+    assert result["teacher"]["weights_sha256"] == teacher_result["weights_sha256"]
+    assert result["teacher"]["test/top1_percent"] == teacher_result["last"]["test/top1_percent"]
+    assert result["last"]["epoch"] == 3
+    assert result["provenance"]["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert result["parameters"]["deploy"] == result["parameters"]["student"]
+    assert result["parameters"]["train_extra"] == 0
+
+
+def test_the_saved_weights_are_those_of_the_record(store):
+    root, _, student = store
+    directory = RunDirectory.of(root, "experiment", student.run_id)
+    assert weights_sha256(load_file(directory.weights)) == directory.read_result()["weights_sha256"]
+    assert not directory.checkpoint.exists()
+
+
+def test_features_of_training_and_held_out_images_are_kept(store):
+    root, _, student = store
+    with np.load(RunDirectory.of(root, "experiment", student.run_id).features) as features:
+        assert features["train/student_pooled"].shape == (128, 8)
+        assert features["train/teacher_pooled"].shape == (128, 16)
+        assert len(features["heldout/label"]) == len(features["heldout/student_logits"])
+        assert str(features["heldout_split"]) == "val"
+
+
+def test_a_finished_run_is_left_alone(store):
+    root, _, student = store
+    result = RunDirectory.of(root, "experiment", student.run_id).result
+    before = result.stat().st_mtime_ns
+    run(student, runtime(root))
+    assert result.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("method", ["kd", "crd", "dskd"])
+def test_a_run_stopped_every_few_steps_ends_with_the_same_bits(store, tmp_path, method):
+    teacher = store[1]
+    spec = student_spec(teacher, method, epochs=2)
+    copy_of_teacher(store, tmp_path / "a")
+    copy_of_teacher(store, tmp_path / "b")
+    run(spec, runtime(tmp_path / "a"))
+    stops = 0
+    while True:
+        calls = count()
+        try:
+            run(spec, runtime(tmp_path / "b"), lambda calls=calls: next(calls) >= 4)
+        except Interrupted:
+            stops += 1
+        else:
+            break
+    unbroken, broken = (
+        RunDirectory.of(tmp_path / side, "experiment", spec.run_id) for side in "ab"
+    )
+    assert stops >= 2
+    assert broken.read_result()["weights_sha256"] == unbroken.read_result()["weights_sha256"]
+    assert metrics_without_time(broken) == metrics_without_time(unbroken)
+
+
+def test_a_run_killed_in_the_middle_ends_with_the_same_bits(store, tmp_path):
+    teacher = store[1]
+    spec = student_spec(teacher, "dkd", epochs=40)
+    copy_of_teacher(store, tmp_path / "a")
+    copy_of_teacher(store, tmp_path / "b")
+    run(spec, runtime(tmp_path / "a"))
+    broken = RunDirectory.of(tmp_path / "b", "experiment", spec.run_id)
+    child = subprocess.Popen(
+        [sys.executable, __file__, spec.model_dump_json(), str(tmp_path / "b")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    while len(broken.read_metrics()) < 3 and child.poll() is None:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not broken.finished()
+    run(spec, runtime(tmp_path / "b"))
+    unbroken = RunDirectory.of(tmp_path / "a", "experiment", spec.run_id)
+    assert broken.read_result()["weights_sha256"] == unbroken.read_result()["weights_sha256"]
+    assert metrics_without_time(broken) == metrics_without_time(unbroken)
+
+
+def test_methods_of_one_seed_see_the_same_start(store, tmp_path):
+    """One epoch with learning rate almost 0: the weights stay where they started."""
+    teacher = store[1]
+    copy_of_teacher(store, tmp_path)
+    starts = set()
+    for method in ("kd", "fitnet", "dskd"):
+        spec = student_spec(teacher, method, epochs=1, optimizer={"lr": 1e-30})
+        run(spec, runtime(tmp_path))
+        weights = load_file(RunDirectory.of(tmp_path, "experiment", spec.run_id).weights)
+        starts.add(weights_sha256({k: v for k, v in weights.items() if k.endswith("weight")}))
+    assert len(starts) == 1
+
+
+def test_a_diverging_run_says_so(store, tmp_path):
+    copy_of_teacher(store, tmp_path)
+    spec = student_spec(store[1], optimizer={"lr": 1e30})
+    with pytest.raises(RuntimeError, match=r"loss is not finite in epoch \d+: .*optimizer\.lr"):
+        run(spec, runtime(tmp_path))
+
+
+def test_an_unfinished_teacher_is_refused(tmp_path):
+    with pytest.raises(TeacherError, match="not finished"):
+        run(student_spec(teacher_spec()), runtime(tmp_path))
+
+
+def test_a_teacher_with_other_weights_than_its_record_is_refused(store, tmp_path):
+    copy_of_teacher(store, tmp_path)
+    directory = RunDirectory.of_teacher(tmp_path, store[1].run_id)
+    content = bytearray(directory.weights.read_bytes())
+    content[-1] ^= 1
+    directory.weights.write_bytes(bytes(content))
+    with pytest.raises(TeacherError, match=r"sha256.*delete the run's folder"):
+        run(student_spec(store[1]), runtime(tmp_path))
+
+
+def test_a_teacher_of_another_shape_is_refused(store, tmp_path):
+    copy_of_teacher(store, tmp_path)
+    wide = {"name": "cifar_resnet8", "options": {"widths": [8, 8, 8, 16]}}
+    spec = student_spec(store[1], teacher={**wide, "run_id": store[1].run_id})
+    with pytest.raises(TeacherError, match="do not fit"):
+        run(spec, runtime(tmp_path))
+
+
+def test_a_file_where_the_runs_should_be_is_one_clear_message(tmp_path):
+    (tmp_path / "runs").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write"):
+        run(teacher_spec(), runtime(tmp_path / "runs"))
+
+
+if __name__ == "__main__":
+    run(
+        RunSpec.model_validate_json(sys.argv[1]),
+        runtime(Path(sys.argv[2]), checkpoint_seconds=0.0),
+    )
