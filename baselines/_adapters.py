@@ -51,14 +51,15 @@ def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
     Each axis is brought to the smaller of the two sizes.
     """
-    size = [min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True)]
-    return _pooled(student, size), _pooled(teacher, size)
+    height = min(student.shape[2], teacher.shape[2])
+    width = min(student.shape[3], teacher.shape[3])
+    return _pooled(student, height, width), _pooled(teacher, height, width)
 
 
-def _pooled(feature_map: Tensor, size: list[int]) -> Tensor:
-    if list(feature_map.shape[2:]) == size:
+def _pooled(feature_map: Tensor, height: int, width: int) -> Tensor:
+    if feature_map.shape[2:] == (height, width):
         return feature_map
-    return functional.adaptive_avg_pool2d(feature_map, size)
+    return functional.adaptive_avg_pool2d(feature_map, (height, width))
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -94,25 +95,23 @@ class ConvReg(nn.Module):
 
     def __init__(self, student: Shape, teacher: Shape) -> None:
         super().__init__()
-        (student_channels, *student_size), (teacher_channels, *teacher_size) = student, teacher
-        channels = (student_channels, teacher_channels)
-        sizes = list(zip(student_size, teacher_size, strict=True))
-        shrink = tuple(1 + s - t for s, t in sizes)
-        self.pool_to: list[int] | None = None
+        (c_s, h_s, w_s), (c_t, h_t, w_t) = student, teacher
+        kernel = (1 + h_s - h_t, 1 + w_s - w_t)
+        self.pool_to: tuple[int, int] | None = None
         self.conv: nn.Conv2d | nn.ConvTranspose2d
-        if all(s == 2 * t for s, t in sizes):
-            self.conv = nn.Conv2d(*channels, kernel_size=3, stride=2, padding=1)
-        elif all(2 * s == t for s, t in sizes):
-            self.conv = nn.ConvTranspose2d(*channels, kernel_size=4, stride=2, padding=1)
-        elif all(1 <= side <= LARGEST_KERNEL for side in shrink):
-            self.conv = nn.Conv2d(*channels, kernel_size=(shrink[0], shrink[1]))
+        if (h_s, w_s) == (2 * h_t, 2 * w_t):
+            self.conv = nn.Conv2d(c_s, c_t, kernel_size=3, stride=2, padding=1)
+        elif (2 * h_s, 2 * w_s) == (h_t, w_t):
+            self.conv = nn.ConvTranspose2d(c_s, c_t, kernel_size=4, stride=2, padding=1)
+        elif min(kernel) >= 1 and max(kernel) <= LARGEST_KERNEL:
+            self.conv = nn.Conv2d(c_s, c_t, kernel_size=kernel)
         else:
-            self.pool_to = [min(pair) for pair in sizes]
-            self.conv = nn.Conv2d(*channels, kernel_size=1)
-        self.bn = BatchNorm(teacher_channels)
+            self.pool_to = (min(h_s, h_t), min(w_s, w_t))
+            self.conv = nn.Conv2d(c_s, c_t, kernel_size=1)
+        self.bn = BatchNorm(c_t)
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """[B, C_s, H_s, W_s] -> [B, C_t, H, W] with the teacher's H, W, or the smaller of both."""
         if self.pool_to is not None:
-            feature_map = _pooled(feature_map, self.pool_to)
+            feature_map = _pooled(feature_map, *self.pool_to)
         return functional.relu(self.bn(self.conv(feature_map)))

@@ -213,8 +213,8 @@ def list_data(data_root: DataRoot = Path("data")) -> None:
 def _report(runs_root: Path, manifest: Path) -> None:
     from analysis.report import build
 
-    made = build(runs_root, manifest, manifest.with_name(manifest.stem.replace("manifest", "report")))
-    console.print(made)
+    folder = manifest.with_name(manifest.stem.replace("manifest", "report"))
+    console.print(build(runs_root, manifest, folder))
 
 
 def _runtime(**values: Any) -> Any:

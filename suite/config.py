@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -153,7 +154,7 @@ class RunConfig(Closed):
             raise ValueError(f"method {self.method.name!r} {verb} teacher")
         return self
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the canonical JSON of this config."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
@@ -174,6 +175,9 @@ class RunSpec(Closed):
     def run_id(self) -> str:
         """See :attr:`RunConfig.run_id`."""
         return self.config.run_id
+
+    def __hash__(self) -> int:
+        return hash((self.experiment, self.run_id))
 
 
 class Runtime(Closed):

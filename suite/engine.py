@@ -178,7 +178,7 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the deployed network on every evaluation split, ``val/...``, ``test/...``."""
-        figures = {}
+        figures: dict[str, float] = {}
         for split, images in self.data.evals.items():
             choice = self.teacher_choices.get(split)
             found = evaluate(self.fabric, self.deployed, images, choice)

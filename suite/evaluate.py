@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -40,7 +42,7 @@ def evaluate(
         if teacher_choice is not None:
             sums[3] += (ranked[:, 0] == teacher_choice[batch.index]).sum()
     network.train(training)
-    totals = fabric.all_reduce(sums, reduce_op="sum")
+    totals = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum"))
     top1, top5, nll, agreement = (totals / len(images)).tolist()
     figures = {"top1_percent": 100 * top1, "top5_percent": 100 * top5, "nll": nll}
     return figures if teacher_choice is None else figures | {"agreement_percent": 100 * agreement}

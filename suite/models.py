@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -90,7 +91,7 @@ def names(pattern: str) -> list[str]:
 def describe(name: str, num_classes: int) -> tuple[str, str, str, str]:
     """Name, input size, parameters and multiply-adds at the network's own input size, as text."""
     with torch.device("meta"):
-        model = timm.create_model(name, num_classes=num_classes)
+        model: Any = timm.create_model(name, num_classes=num_classes)
     shape = model.pretrained_cfg["input_size"]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.zeros(1, *shape, device="meta"))

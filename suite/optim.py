@@ -16,19 +16,18 @@ from suite.errors import UserError, unknown
 
 def make_optimizer(config: OptimizerConfig, module: nn.Module) -> Optimizer:
     """An optimizer over all trainable parameters of ``module``. Raises :class:`UserError`."""
-    if config.name not in list_optimizers():
-        raise UserError(unknown("optimizer.name", config.name, list_optimizers()))
-    return cast(
-        Optimizer,
-        create_optimizer_v2(
-            module,
-            opt=config.name,
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            filter_bias_and_bn=not config.decay_norm_and_bias,
-        ),
+    known = [str(name) for name in list_optimizers()]
+    if config.name not in known:
+        raise UserError(unknown("optimizer.name", config.name, known))
+    optimizer: Optimizer = create_optimizer_v2(
+        module,
+        opt=config.name,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        filter_bias_and_bn=not config.decay_norm_and_bias,
     )
+    return optimizer
 
 
 def make_schedule(config: ScheduleConfig, optimizer: Optimizer, epochs: int) -> Scheduler:

@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -20,13 +20,14 @@ from suite.config import RunConfig, RunSpec, Runtime
 from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
 from suite.engine import Interrupted, Step, Trainer
+from suite.errors import UserError
 from suite.models import count_macs, count_parameters, weights_sha256
 from suite.provenance import provenance
 from suite.record import RunDirectory, now, write_atomically, write_json
 from suite.rng import Draws, derive_seed, generator, seeded_globals
 from suite.taps import Outputs, TappedModel
 
-__all__ = ["Interrupted", "run"]
+__all__ = ["Interrupted", "check", "run"]
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +48,7 @@ def run(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool] = lambd
         trainer = _assemble(spec.config, runtime, fabric, directory)
         trainer.fit(should_stop, runtime.checkpoint_seconds)
         if fabric.is_global_zero:
-            _write_result(spec, runtime, trainer, started)
+            _write_result(spec, trainer, started)
         fabric.barrier()
 
 
@@ -112,7 +113,7 @@ def build_distiller(
     def gather(tensor: Tensor) -> Tensor:
         if fabric.world_size == 1:
             return tensor
-        gathered: Tensor = fabric.all_gather(tensor)  # [world, B, ...]
+        gathered = cast(Tensor, fabric.all_gather(tensor))  # [world, B, ...]
         return gathered.transpose(0, 1).flatten(0, 1)  # the order of the global batch
 
     setup = Setup(
@@ -147,7 +148,7 @@ def _on_device(data: Dataset, device: torch.device) -> Dataset:
     )
 
 
-def _write_result(spec: RunSpec, runtime: Runtime, trainer: Trainer, started: str) -> None:
+def _write_result(spec: RunSpec, trainer: Trainer, started: str) -> None:
     """The record, last: its presence means that everything before it is on the disk."""
     directory, deployed = trainer.run, trainer.deployed
     student, distiller = trainer.step.student, trainer.step.distiller
@@ -169,7 +170,7 @@ def _write_result(spec: RunSpec, runtime: Runtime, trainer: Trainer, started: st
             "student": config.student.name,
             "seed": config.seed,
             "epochs": config.train.epochs,
-            "teacher": _teacher_record(config, runtime, trainer, teacher),
+            "teacher": _teacher_record(config, trainer, teacher),
             **select.select(directory.read_metrics()),
             "train_seconds": trainer.position.train_seconds,
             "peak_memory_bytes": _peak_memory(trainer.fabric.device),
@@ -196,7 +197,7 @@ def _write_result(spec: RunSpec, runtime: Runtime, trainer: Trainer, started: st
 
 
 def _teacher_record(
-    config: RunConfig, runtime: Runtime, trainer: Trainer, teacher: TappedModel | None
+    config: RunConfig, trainer: Trainer, teacher: TappedModel | None
 ) -> dict[str, Any] | None:
     if teacher is None or config.teacher is None:
         return None
@@ -250,3 +251,39 @@ def _logging_to(directory: RunDirectory) -> Iterator[None]:
         root.removeHandler(handler)
         handler.close()
 
+
+def check(specs: Sequence[RunSpec], runtime: Runtime) -> dict[RunSpec, UserError]:
+    """The runs whose models or method cannot work on their pair, with the reason, untrained.
+
+    Builds every distinct combination of data, models and method once, on the CPU and with random
+    weights, and trains nothing. Raises :class:`UserError` when the data cannot be loaded.
+    """
+    found: dict[str, UserError | None] = {}
+    data: dict[str, Dataset] = {}
+    faults = {}
+    for spec in specs:
+        config = spec.config
+        combination = config.model_dump_json(include={"data", "student", "teacher", "method"})
+        if combination not in found:
+            place = config.data.model_dump_json()
+            if place not in data:
+                data[place] = load(config.data, runtime.data_root)
+            found[combination] = _fault(config, data[place])
+        fault = found[combination]
+        if fault is not None:
+            faults[spec] = fault
+    return faults
+
+
+def _fault(config: RunConfig, data: Dataset) -> UserError | None:
+    fabric = Fabric(accelerator="cpu", devices=1)
+    try:
+        with seeded_globals(0, "check"):
+            student = models.create(config.student, data.num_classes, data.image_shape)
+            teacher = None
+            if config.teacher is not None:
+                teacher = models.create(config.teacher, data.num_classes, data.image_shape).eval()
+        build_distiller(config, data, student, teacher, fabric, generator(0, "check"))
+    except UserError as fault:
+        return fault
+    return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests is no package: `import golden_numbers`
-from golden_numbers import Golden, load  # noqa: E402
+from golden_numbers import Golden, load
 
 
 @pytest.fixture(scope="session")

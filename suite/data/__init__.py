@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from suite.config import DataConfig
 from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
-from suite.data.base import DataError, Dataset, EvalImages, TrainImages
+from suite.data.base import DataError, Dataset, EvalImages, TrainImages, limited
 from suite.data.folder import FOLDERS, describe_folder, load_folder
 from suite.data.sources import SOURCES, Source
-from suite.data.split import hold_out, limit
+from suite.data.split import hold_out
 from suite.errors import unknown
 
 __all__ = ["DataError", "Dataset", "EvalImages", "TrainImages", "describe", "load", "names"]
@@ -53,8 +53,8 @@ def describe(name: str, root: Path) -> tuple[str, str, str, str]:
 def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
     images, labels = source.read(root, True)
     kept, validation = hold_out(labels.numpy(), source.validation_images)
-    rows = kept if config.train_split == "train" else np.arange(len(labels))
-    rows = _limited(config, labels, rows)
+    whole = kept if config.train_split == "train" else np.arange(len(labels))
+    rows = torch.from_numpy(limited(config, labels.numpy()[whole], whole))
 
     def pixels(chosen: Tensor, labels_of_chosen: Tensor) -> Pixels:
         resized = _resize(chosen, config.image_size)
@@ -79,17 +79,6 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
     )
 
 
-def _limited(config: DataConfig, labels: Tensor, rows: np.ndarray) -> Tensor:  # type: ignore[type-arg]
-    if config.train_limit is not None:
-        if config.train_limit > len(rows):
-            raise DataError(
-                f"data.train_limit {config.train_limit}: {config.name} has {len(rows)} images in "
-                f"split {config.train_split!r}"
-            )
-        rows = rows[limit(labels.numpy()[rows], config.train_limit)]
-    return torch.from_numpy(rows)
-
-
 def _resize(images: Tensor, size: int | None) -> Tensor:
     """Bytes [N, C, H, W] -> bytes [N, C, size, size], bilinear with antialiasing."""
     if size is None or size == images.shape[2]:
@@ -99,6 +88,6 @@ def _resize(images: Tensor, size: int | None) -> Tensor:
         .round()
         .clamp(0, 255)
         .to(torch.uint8)
-        for part in images.split(1000)
+        for part in torch.split(images, 1000)
     ]
     return torch.cat(parts)

@@ -50,10 +50,9 @@ class Pixels:
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """All images in order, normalised."""
-        for start in range(0, len(self), batch_size):
-            rows = torch.arange(start, min(start + batch_size, len(self)), device=self.labels.device)
-            image = self.normalise(self.images[start : start + batch_size])
-            yield Batch(image, self.labels[start : start + batch_size], rows)
+        rows = torch.arange(len(self), device=self.labels.device)
+        for some in torch.split(rows, batch_size):
+            yield Batch(self.normalise(self.images[some]), self.labels[some], some)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from suite.config import DataConfig
+from suite.data.split import Indices, Labels, limit
 from suite.distiller import Batch
 from suite.errors import UserError
 
@@ -84,3 +86,18 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     """Number of batches when a last batch of a single image is left out."""
     full, rest = divmod(images, batch_size)
     return full + (rest > 1)
+
+
+def limited(config: DataConfig, labels: Labels, rows: Indices) -> Indices:
+    """The part of ``rows`` (with their ``labels``) that ``train_limit`` leaves.
+
+    Raises :class:`DataError` when there are not so many.
+    """
+    if config.train_limit is None:
+        return rows
+    if config.train_limit > len(rows):
+        raise DataError(
+            f"data.train_limit {config.train_limit}: {config.name} has {len(rows):,} images in "
+            f"split {config.train_split!r}"
+        )
+    return rows[limit(labels, config.train_limit)]

@@ -15,17 +15,19 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset as TorchDataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from suite.config import DataConfig
-from suite.data.base import DataError, Dataset, EvalImages, steps_per_epoch
-from suite.data.split import hold_out, limit
+from suite.data.base import DataError, Dataset, EvalImages, limited, steps_per_epoch
+from suite.data.split import hold_out
 from suite.distiller import Batch
 from suite.rng import derive_seed, generator
 
 FOLDERS = ("imagenet", "imagefolder")
+CPU = torch.device("cpu")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as torchvision and timm
 SIZE = 224
 RESIZE_RATIO = 256 / 224  # Resize(256), CenterCrop(224)
@@ -39,13 +41,7 @@ def load_folder(config: DataConfig, root: Path, workers: int) -> Dataset:
     labels = np.array(train.targets, dtype=np.int64)
     kept, validation = hold_out(labels, round(len(labels) * VALIDATION_SHARE))
     rows = kept if config.train_split == "train" else np.arange(len(labels))
-    if config.train_limit is not None:
-        if config.train_limit > len(rows):
-            raise DataError(
-                f"data.train_limit {config.train_limit}: {folder}/train has {len(rows)} images in "
-                f"split {config.train_split!r}"
-            )
-        rows = rows[limit(labels[rows], config.train_limit)]
+    rows = limited(config, labels[rows], rows)
     evals: dict[str, EvalImages] = {}
     if "val" in config.eval_splits and config.train_split == "train":
         evals["val"] = FolderEval(_Files.of(train, validation), size, workers)
@@ -128,7 +124,7 @@ class _Loading:
     device: torch.device
 
     def batches(
-        self, rows: Sequence[Sequence[int]], augment: tuple[int, int] | None = None
+        self, rows: Sequence[list[int]], augment: tuple[int, int] | None = None
     ) -> Iterator[Batch]:
         """One batch for each list of positions in ``rows``."""
         mean = torch.tensor(MEAN, device=self.device).view(3, 1, 1)
@@ -149,7 +145,7 @@ class _Loading:
         """All images, not augmented."""
         count = len(self.files)
         starts = range(0, count, batch_size)
-        return self.batches([range(s, min(s + batch_size, count)) for s in starts])
+        return self.batches([list(range(s, min(s + batch_size, count))) for s in starts])
 
 
 @dataclass(frozen=True)
@@ -159,7 +155,7 @@ class FolderEval:
     files: _Files
     size: int
     workers: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def __len__(self) -> int:
         return len(self.files)
@@ -182,7 +178,7 @@ class FolderTrain:
     size: int
     workers: int
     augment: bool
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def __len__(self) -> int:
         return len(self.files)

@@ -40,7 +40,7 @@ class Source:
     files: str = ""  # folder under the data root; empty when the data ship with a package
 
 
-def _digits(root: Path, train: bool) -> tuple[Tensor, Tensor]:
+def _digits(_: Path, train: bool) -> tuple[Tensor, Tensor]:
     """scikit-learn's optical digits (UCI), 1,797 images of 8x8 pixels with 17 grey levels."""
     from sklearn.datasets import load_digits
 
@@ -57,7 +57,7 @@ def _digits(root: Path, train: bool) -> tuple[Tensor, Tensor]:
 DIGITS_TEST_IMAGES = 797  # a fixed stratified choice: scikit-learn ships no split
 
 
-def _fake(root: Path, train: bool) -> tuple[Tensor, Tensor]:
+def _fake(_: Path, train: bool) -> tuple[Tensor, Tensor]:
     """Ten faint patterns under noise: learnable, and never mistaken for data."""
     count = FAKE_TRAIN_IMAGES if train else FAKE_TEST_IMAGES
     patterns = torch.rand(10, 3, 16, 16, generator=generator(0, "fake patterns"))
@@ -88,13 +88,13 @@ def _open_cifar(dataset: Any, kind: str, root: Path, train: bool) -> Any:
     try:
         with contextlib.suppress(RuntimeError):  # torchvision: missing or wrong md5
             return dataset(str(root), train=train, download=False)
-        _download(dataset, kind, root)
+        _download(dataset, root)
         return dataset(str(root), train=train, download=False)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(_missing(dataset, kind, root, error)) from None
 
 
-def _download(dataset: Any, kind: str, root: Path) -> None:
+def _download(dataset: Any, root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -128,9 +128,7 @@ def _missing(dataset: Any, kind: str, root: Path, error: Exception) -> str:
 
 SOURCES: dict[str, Source] = {
     # mean and standard deviation over the 1,000 training and validation images
-    "digits": Source(
-        10, 1000, 200, DIGITS_TEST_IMAGES, 8, 1, (0.3058,), (0.3766,), False, _digits
-    ),
+    "digits": Source(10, 1000, 200, DIGITS_TEST_IMAGES, 8, 1, (0.3058,), (0.3766,), False, _digits),
     # mean and standard deviation as measured over the 50,000 training images
     "cifar10": Source(
         10,

@@ -37,7 +37,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, channels, H / stride, W / stride]."""
-        out = self.bn1(self.conv1(x)).relu()
+        out: Tensor = self.bn1(self.conv1(x)).relu()
         out = self.bn2(self.conv2(out)) + self.downsample(x)
         return out.relu()
 

@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from suite.record import RecordError, RunDirectory, read_json, read_rows, write_atomically, write_json
+from suite.record import (
+    RecordError,
+    RunDirectory,
+    read_json,
+    read_rows,
+    write_atomically,
+    write_json,
+)
 
 
 @pytest.fixture

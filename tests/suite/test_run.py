@@ -1,6 +1,5 @@
 """One run from config to record: resume to the bit, provenance, clear errors."""
 
-import json
 import os
 import signal
 import subprocess

@@ -1,0 +1,331 @@
+"""Manifest and run store -> two tidy frames: one row per expected run, one row per epoch.
+
+Nothing is dropped: a run that is missing, unfinished, failed or damaged keeps its row, with its
+state and the reason, so that the tables can show the hole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.cache import FileState, Facts, FactsCache, file_state
+from suite.errors import UserError
+
+FINISHED, UNFINISHED, FAILED = "finished", "unfinished", "failed"
+MISSING, DAMAGED, CONFLICT = "missing", "damaged", "conflict"
+STATES = (FINISHED, UNFINISHED, FAILED, MISSING, DAMAGED, CONFLICT)
+"""``conflict``: two different runs claim the same label, pair, recipe and seed."""
+
+CELL = ["dataset", "recipe", "pair", "label", "seed"]
+"""What makes a run one entry of a table; recipes are never mixed."""
+ENTRY = {
+    "run_id": str,
+    "directory": str,
+    "role": str,
+    "label": str,
+    "method": str,
+    "student": str,
+    "pair": str,
+    "recipe": str,
+    "seed": int,
+}
+"""What the manifest must say of every run."""
+THREADS = 8  # reading thousands of small files waits for the file system, NFS above all
+
+
+class CollectError(UserError):
+    """The manifest cannot be read; the message names the file and the field."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Everything an experiment expects, and what there is of it."""
+
+    experiment: str
+    command: str
+    note: str
+    runs: pd.DataFrame
+    """One row per manifest entry: the manifest's columns, ``state``, ``reason``, ``stale`` and the
+    flattened record (``last/test/top1_percent``, ``train_seconds``, ``parameters/deploy`` ...)."""
+    runs_root: Path
+
+    def students(self) -> pd.DataFrame:
+        """The rows that fill the table."""
+        return self.runs[self.runs["role"] == "student"]
+
+    def teachers(self) -> pd.DataFrame:
+        """The teacher runs."""
+        return self.runs[self.runs["role"] == "teacher"]
+
+
+def collect(runs_root: Path, manifest: Path, cache: Path | None = None) -> Collected:
+    """Read what ``manifest`` expects. ``cache`` is a file that makes the next call fast.
+
+    Raises :class:`CollectError` for an unreadable manifest; a fault in a run is a row's state.
+    """
+    content = _read_manifest(manifest)
+    entries = pd.DataFrame(content["runs"]).drop_duplicates(subset=["run_id", "pair", "label"])
+    entries = entries.reset_index(drop=True)
+    facts = _facts(runs_root, entries["directory"].unique().tolist(), cache)
+    runs = entries.join(facts, on="directory")
+    if "dataset" not in runs:
+        runs.insert(0, "dataset", content["dataset"])
+    _distrust(runs)
+    _mark_conflicts(runs)
+    _mark_stale(runs)
+    return Collected(
+        experiment=str(content["experiment"]),
+        command=str(content.get("command", "")),
+        note=str(content.get("note", "")),
+        runs=runs,
+        runs_root=runs_root,
+    )
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise CollectError(f"no manifest {path}: start the sweep once, it writes it") from None
+    except (OSError, ValueError) as error:
+        raise CollectError(f"manifest {path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise CollectError(f"manifest {path}: must be an object, is {type(content).__name__}")
+    for field, kind in (("experiment", str), ("dataset", str), ("runs", list)):
+        if not isinstance(content.get(field), kind):
+            found = type(content.get(field)).__name__
+            raise CollectError(f"manifest {path}: {field} must be {kind.__name__}, is {found}")
+    if not content["runs"]:
+        raise CollectError(f"manifest {path}: runs is empty, an experiment has at least one run")
+    for number, entry in enumerate(content["runs"]):
+        _check_entry(f"manifest {path}: runs[{number}]", entry)
+    return content
+
+
+def _check_entry(where: str, entry: Any) -> None:
+    if not isinstance(entry, dict):
+        raise CollectError(f"{where} must be an object, is {entry!r}")
+    for field, kind in ENTRY.items():
+        if not isinstance(entry.get(field), kind):
+            raise CollectError(
+                f"{where}.{field} must be {kind.__name__}, is {entry.get(field)!r}"
+            )
+    if entry["role"] not in ("teacher", "student"):
+        raise CollectError(f"{where}.role must be teacher or student, is {entry['role']!r}")
+
+
+def _facts(runs_root: Path, directories: Sequence[str], cache: Path | None) -> pd.DataFrame:
+    """What the files of each run directory say, from the cache where no file has changed."""
+    known = FactsCache.load(cache)
+    states = [file_state(runs_root / directory) for directory in directories]
+    stale = [
+        (directory, state)
+        for directory, state in zip(directories, states, strict=True)
+        if not known.has(directory, state)
+    ]
+
+    def read(item: tuple[str, FileState]) -> Facts:
+        return read_facts(runs_root / item[0], item[1])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        fresh = list(pool.map(read, stale))
+    for (directory, state), facts in zip(stale, fresh, strict=True):
+        known.put(directory, state, facts)
+    if stale and cache is not None:
+        known.save(cache)
+    return known.frame(directories)
+
+
+def read_facts(directory: Path, files: Mapping[str, Any]) -> Facts:
+    """Flat record of one run directory: ``state``, ``reason`` and the scalars of its files.
+
+    ``files`` names the files that exist (see :func:`analysis.cache.file_state`).
+    """
+    facts: Facts = {}
+    if "config.json" in files:
+        facts |= _config_facts(directory / "config.json")
+    if "result.json" in files:
+        return facts | _result_facts(directory / "result.json")
+    if "failure.json" in files:
+        return facts | {"state": FAILED, "reason": _failure(directory / "failure.json")}
+    if files:
+        done = _last_epoch(directory / "metrics.jsonl")
+        total = facts.get("config/epochs") or "?"
+        return facts | {"state": UNFINISHED, "reason": f"epoch {done} of {total}"}
+    return {"state": MISSING, "reason": "not started"}
+
+
+def _config_facts(path: Path) -> Facts:
+    """What decides whether a run can stand beside a published figure."""
+    config = _object(path).get("config")
+    if not isinstance(config, dict):
+        return {}
+    data = config.get("data") if isinstance(config.get("data"), dict) else {}
+    train = config.get("train") if isinstance(config.get("train"), dict) else {}
+    return {
+        "config/epochs": train.get("epochs"),
+        "config/batch_size": train.get("batch_size"),
+        "config/train_limit": data.get("train_limit"),
+        "config/train_split": data.get("train_split"),
+    }
+
+
+def _result_facts(path: Path) -> Facts:
+    result = _object(path)
+    fault = _fault(result)
+    if fault is not None:
+        return {"state": DAMAGED, "reason": f"result.json: {fault}"}
+    return {"state": FINISHED, "reason": ""} | flatten(result)
+
+
+def _fault(result: dict[str, Any]) -> str | None:
+    """Why a record cannot be trusted, None if it can."""
+    if not result:
+        return "not readable as a JSON object"
+    if not isinstance(result.get("run_id"), str):
+        return "run_id is missing"
+    for part in ("last", "best_val", "best_test"):
+        summary = result.get(part)
+        if summary is None and part != "last":
+            continue
+        if not isinstance(summary, dict):
+            return f"{part} is no object"
+        if not isinstance(summary.get("epoch"), int):
+            return f"{part}.epoch is missing"
+        for key, value in summary.items():
+            if key.endswith("_percent") and not _is_percent(value):
+                return f"{part}.{key} is {value!r}, must be 0 to 100"
+    if not any(key.endswith("/top1_percent") for key in result["last"]):
+        return "last has no accuracy"
+    return None
+
+
+def _is_percent(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and 0 <= value <= 100  # type: ignore[operator,arg-type]
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> Facts:
+    """Nested objects to one level, joined by ``/``; lists become JSON text, versions too."""
+    flat: Facts = {}
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, dict) and name != "provenance/versions":
+            flat |= flatten(item, f"{name}/")
+        elif isinstance(item, dict | list):
+            flat[name] = json.dumps(item, sort_keys=True)
+        else:
+            flat[name] = item
+    return flat
+
+
+def _failure(path: Path) -> str:
+    failure = _object(path)
+    if not isinstance(failure.get("error"), str):
+        return "failure.json is damaged"
+    return f"{failure.get('kind', 'Error')}: {failure['error']}"
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; empty when it cannot be read as one."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _last_epoch(path: Path) -> int:
+    rows = read_metrics(path)
+    return int(rows[-1]["epoch"]) if rows else 0
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of ``metrics.jsonl`` up to the first torn line; a repeated epoch counts once, last."""
+    rows: dict[int, dict[str, Any]] = {}
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            row = json.loads(line)
+            epoch = row["epoch"]
+        except (ValueError, KeyError, TypeError):
+            break
+        if not isinstance(epoch, int):
+            break
+        rows[epoch] = row
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def _distrust(runs: pd.DataFrame) -> None:
+    """A record in the wrong folder, or of another method or seed, fills no cell."""
+    for field in ("run_id", "method", "seed"):
+        said = f"{field}_of_record"
+        if said not in runs:
+            continue
+        wrong = (runs["state"] == FINISHED) & (runs[said] != runs[field])
+        runs.loc[wrong, "reason"] = [
+            f"result.json is of {field} {found}, the manifest expects {expected}"
+            for found, expected in runs.loc[wrong, [said, field]].itertuples(index=False)
+        ]
+        runs.loc[wrong, "state"] = DAMAGED
+
+
+def _mark_conflicts(runs: pd.DataFrame) -> None:
+    students = runs["role"] == "student"
+    ids = runs[students].groupby(CELL)["run_id"].transform("nunique")
+    clash = students & (ids.reindex(runs.index, fill_value=0) > 1)
+    runs.loc[clash, "reason"] = "two different runs claim this label, pair, recipe and seed"
+    runs.loc[clash, "state"] = CONFLICT
+
+
+def _mark_stale(runs: pd.DataFrame) -> None:
+    """A record made by other code than most records of the experiment (ties: the newest)."""
+    runs["stale"] = False
+    source = "provenance/source_sha256"
+    done = runs[runs["state"] == FINISHED]
+    if source not in runs or done[source].nunique() < 2:
+        return
+    by_source = done.groupby(source).agg(
+        count=("run_id", "nunique"), newest=("provenance/finished", "max")
+    )
+    current = by_source.sort_values(["count", "newest"]).index[-1]
+    runs["stale"] = (runs["state"] == FINISHED) & (runs[source] != current)
+
+
+def epochs(
+    collected: Collected,
+    keep: Callable[[str], bool] = lambda column: column.startswith(("val/", "test/", "train/")),
+) -> pd.DataFrame:
+    """One row per run and epoch: ``run_id``, ``epoch`` and the numeric columns that ``keep`` takes.
+
+    Read on demand: tables need only the records. A missing figure is NaN.
+    """
+    unique = collected.runs[["run_id", "directory"]].drop_duplicates("run_id")
+    paths = [collected.runs_root / d / "metrics.jsonl" for d in unique["directory"]]
+    with ThreadPoolExecutor(THREADS) as pool:
+        tables = list(pool.map(read_metrics, paths))
+    columns: dict[str, list[Any]] = {"run_id": [], "epoch": []}
+    names = {key for rows in tables for row in rows for key in row if keep(key)}
+    columns |= {name: [] for name in sorted(names)}
+    for run_id, rows in zip(unique["run_id"], tables, strict=True):
+        columns["run_id"] += [run_id] * len(rows)
+        columns["epoch"] += [row["epoch"] for row in rows]
+        for name in names:
+            columns[name] += [_number(row.get(name)) for row in rows]
+    return pd.DataFrame(columns)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else np.nan

@@ -1,0 +1,71 @@
+"""Read a ``.wandb`` file back: W&B's records in LevelDB's log format.
+
+wandb reports no error when the disk fills up while it writes, so that the mirror checks what it
+has made. Blocks of 32 KiB hold fragments with a header of 7 bytes: checksum, length, kind
+(1 whole, 2 first, 3 middle, 4 last); the file starts with 7 bytes of its own.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from suite.tracker.target import TrackerError
+
+MAGIC = b":W&B"
+FILE_HEADER_BYTES = 7
+BLOCK_BYTES = 32 * 1024
+FRAGMENT = struct.Struct("<IHB")
+WHOLE, LAST = 1, 4
+
+
+def read(path: Path) -> Iterator[Any]:
+    """The records (``wandb_internal_pb2.Record``) in order.
+
+    Raises :class:`TrackerError` where the file is torn.
+    """
+    from google.protobuf.message import DecodeError
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    for content in _payloads(path):
+        record = Record()
+        try:
+            record.ParseFromString(content)
+        except DecodeError:
+            raise TrackerError(f"{path} is damaged") from None
+        yield record
+
+
+def _payloads(path: Path) -> Iterator[bytes]:
+    data = path.read_bytes()
+    if not data.startswith(MAGIC):
+        raise TrackerError(f"{path} is no W&B file")
+    position, parts = FILE_HEADER_BYTES, b""
+    while position < len(data):
+        left_in_block = BLOCK_BYTES - position % BLOCK_BYTES
+        if left_in_block < FRAGMENT.size:  # padding
+            position += left_in_block
+            continue
+        if len(data) - position < FRAGMENT.size:
+            raise TrackerError(f"{path} is torn at byte {position}")
+        _, length, kind = FRAGMENT.unpack_from(data, position)
+        position += FRAGMENT.size
+        if position + length > len(data):
+            raise TrackerError(f"{path} is torn at byte {position}")
+        parts += data[position : position + length]
+        position += length
+        if kind in (WHOLE, LAST):
+            yield parts
+            parts = b""
+
+
+def history(path: Path) -> tuple[list[int], bool]:
+    """Steps of the history rows in order, and whether the file ends with an exit record."""
+    steps, exited = [], False
+    for record in read(path):
+        if record.WhichOneof("record_type") == "history":
+            steps.append(record.history.step.num)
+        exited = exited or record.WhichOneof("record_type") == "exit"
+    return steps, exited

@@ -1,0 +1,1 @@
+"""Which runs: recipes and experiments as data, and thin launchers."""

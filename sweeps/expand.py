@@ -1,0 +1,260 @@
+"""An experiment becomes a list of runs: teachers, each once, then the students.
+
+Later sources win: recipe, the model's own entry, the experiment, its ``teacher`` section (teachers
+only), the command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any
+
+from suite import data, methods
+from suite.config import ConfigError, RunSpec, parse
+from suite.errors import UserError, unknown
+from suite.models import check_name
+from suite.record import TEACHERS, write_json
+from sweeps import files, overrides
+from sweeps.experiment import SECTIONS, Experiment, ModelEntry, Recipe, load_recipe
+
+TEACHER_METHOD = "scratch"  # a teacher is trained with labels alone
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run and the cell of the table it fills."""
+
+    spec: RunSpec
+    pair: str  # TEACHER/STUDENT as the experiment names them; "" for a teacher run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of an experiment."""
+
+    experiment: str
+    settings: tuple[str, ...]  # overrides from the command line
+    note: str  # the comment that opens the experiment's file
+    cells: tuple[Planned, ...]
+
+    @property
+    def runs(self) -> tuple[RunSpec, ...]:
+        """Every run once, teachers first."""
+        unique = {(cell.spec.experiment, cell.spec.run_id): cell.spec for cell in self.cells}
+        return tuple(sorted(unique.values(), key=lambda spec: spec.role != "teacher"))
+
+    def manifest_path(self, runs_root: Path) -> Path:
+        """``runs/<experiment>/manifest.json``, or ``manifest-<hash>.json`` with overrides."""
+        return _manifest_path(self.experiment, self.settings, runs_root)
+
+    def write_manifest(self, runs_root: Path) -> Path:
+        """Write the manifest, the list of runs the experiment expects; returns its path."""
+        path = self.manifest_path(runs_root)
+        quoted = f" SET='{' '.join(self.settings)}'" if self.settings else ""
+        write_json(
+            path,
+            {
+                "experiment": self.experiment,
+                "command": f"make sweep EXP={self.experiment}{quoted}",
+                "note": self.note,
+                "dataset": self.cells[0].spec.config.data.name,
+                "runs": [_manifest_row(cell) for cell in self.cells],
+            },
+        )
+        return path
+
+
+def expand(experiment: str, settings: Sequence[str] = ()) -> Plan:
+    """The plan of an experiment (shipped name or path). Raises :class:`UserError`, all faults."""
+    changes, options = overrides.read(settings)
+    content = files.merge(files.read("experiments", experiment), changes)
+    wanted = parse(Experiment, content, f"experiment {experiment}")
+    recipe = load_recipe(wanted.recipe)
+    expander = _Expander(wanted, recipe, changes, options, _stem(experiment))
+    return Plan(
+        experiment=_stem(experiment),
+        settings=tuple(overrides.tokens(settings)),
+        note=_note(files.source("experiments", experiment).read_text()),
+        cells=tuple(expander.cells()),
+    )
+
+
+def manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> Path:
+    """Where the manifest of an experiment with these overrides is."""
+    return _manifest_path(_stem(experiment), overrides.tokens(settings), runs_root)
+
+
+@dataclass(frozen=True)
+class _Expander:
+    experiment: Experiment
+    recipe: Recipe
+    changes: dict[str, Any]  # from the command line, over everything else
+    options: dict[str, dict[str, Any]]  # from the command line, method -> options
+    name: str
+
+    def cells(self) -> list[Planned]:
+        """All cells; names are checked first so that every fault is told at once."""
+        self._check_names()
+        teachers = {pair: self._teacher(pair.split("/")[0]) for pair in self.experiment.pairs}
+        found = [Planned(spec, "") for spec in teachers.values() if spec is not None]
+        for pair in self.experiment.pairs:
+            for entry in self.experiment.methods:
+                for seed in self.experiment.seeds:
+                    spec = self._student(pair, entry.name, entry, seed, teachers[pair])
+                    found.append(Planned(spec, pair))
+        return found
+
+    def _check_names(self) -> None:
+        faults = []
+        for check in self._checks():
+            try:
+                check()
+            except UserError as fault:
+                faults.append(f"  {fault}")
+        labels = [entry.label or entry.name for entry in self.experiment.methods]
+        twice = {label for label in labels if labels.count(label) > 1}
+        faults += [f"  methods: label {label!r} twice" for label in sorted(twice)]
+        stray = sorted(set(self.options) - {entry.name for entry in self.experiment.methods})
+        faults += [f"  {name}: options given, but it is not among the methods" for name in stray]
+        if faults:
+            unique = list(dict.fromkeys(faults))
+            head = f"experiment {self.name}: {len(unique)} fault(s)"
+            raise ConfigError("\n".join([head, *unique]))
+
+    def _checks(self) -> list[Any]:
+        models = [name for pair in self.experiment.pairs for name in pair.split("/")]
+        dataset = self._sections(ModelEntry(), teacher=False)["data"].get("name")
+        return [
+            *(partial(methods.find, entry.name) for entry in self.experiment.methods),
+            *(partial(check_name, self._entry(name).name or name) for name in models),
+            partial(_check_dataset, dataset),
+        ]
+
+    def _teacher(self, name: str) -> RunSpec | None:
+        """The run that trains a teacher; None when its weights come from elsewhere."""
+        entry = self._entry(name)
+        if entry.pretrained or entry.checkpoint is not None:
+            return None
+        if all(not methods.find(m.name).uses_teacher for m in self.experiment.methods):
+            return None
+        config = {
+            **self._sections(entry, teacher=True),
+            "student": {"name": entry.name or name, "options": entry.options},
+            "method": {"name": TEACHER_METHOD},
+            "seed": self.experiment.teacher_seed,
+        }
+        values = {
+            "config": config,
+            "experiment": TEACHERS,
+            "role": "teacher",
+            "label": name,
+            "recipe": self.experiment.recipe,
+        }
+        return parse(RunSpec, values, f"experiment {self.name}, teacher {name}")
+
+    def _student(
+        self, pair: str, method: str, entry: Any, seed: int, teacher: RunSpec | None
+    ) -> RunSpec:
+        teacher_name, student_name = pair.split("/")
+        student = self._entry(student_name)
+        options = reduce(
+            files.merge,
+            [
+                self.recipe.methods.get(method, {}),
+                self.recipe.pairs.get(pair, {}).get(method, {}),
+                entry.options,
+                self.options.get(method, {}),
+            ],
+        )
+        config = {
+            **self._sections(student, teacher=False),
+            "student": {"name": student.name or student_name, "options": student.options},
+            "method": {"name": method, "options": options},
+            "seed": seed,
+        }
+        if methods.find(method).uses_teacher:
+            config["teacher"] = self._teacher_config(teacher_name, teacher)
+        values = {
+            "config": config,
+            "experiment": self.name,
+            "label": entry.label or method,
+            "recipe": self.experiment.recipe,
+        }
+        where = f"experiment {self.name}, {entry.label or method} on {pair}"
+        return parse(RunSpec, values, where)
+
+    def _teacher_config(self, name: str, teacher: RunSpec | None) -> dict[str, Any]:
+        entry = self._entry(name)
+        model = {"name": entry.name or name, "options": entry.options}
+        if teacher is not None:
+            return {**model, "run_id": teacher.run_id}
+        return {**model, "pretrained": entry.pretrained, "checkpoint": entry.checkpoint}
+
+    def _entry(self, name: str) -> ModelEntry:
+        models = {**self.recipe.models, **self.experiment.models}
+        return models.get(name, ModelEntry())
+
+    def _sections(self, entry: ModelEntry, *, teacher: bool) -> dict[str, Any]:
+        layers = [
+            self.recipe.as_dict(),
+            {section: getattr(entry, section) for section in SECTIONS},
+            self.experiment.as_dict(),
+            self.experiment.teacher.as_dict() if teacher else {},
+            {} if teacher else {key: self.changes[key] for key in SECTIONS if key in self.changes},
+            self._teacher_changes() if teacher else {},
+        ]
+        return dict(reduce(files.merge, layers))
+
+    def _teacher_changes(self) -> dict[str, Any]:
+        """Command-line changes act on teachers too, but ``teacher.train.epochs`` goes before."""
+        general = {key: self.changes[key] for key in SECTIONS if key in self.changes}
+        return dict(files.merge(general, self.changes.get("teacher", {})))
+
+
+def _check_dataset(name: object) -> None:
+    if name not in data.names():
+        raise UserError(unknown("data set", name, data.names()))
+
+
+def _manifest_row(cell: Planned) -> dict[str, Any]:
+    spec, config = cell.spec, cell.spec.config
+    teacher = config.teacher
+    return {
+        "run_id": spec.run_id,
+        "directory": f"{spec.experiment}/{spec.run_id}",
+        "role": spec.role,
+        "label": spec.label,
+        "method": config.method.name,
+        "teacher": teacher.name if teacher else None,
+        "student": config.student.name,
+        "pair": cell.pair,
+        "recipe": spec.recipe,
+        "seed": config.seed,
+        "teacher_run_id": teacher.run_id if teacher else None,
+    }
+
+
+def _manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> Path:
+    if not settings:
+        return runs_root / experiment / "manifest.json"
+    digest = hashlib.sha256(json.dumps(sorted(settings)).encode()).hexdigest()[:8]
+    return runs_root / experiment / f"manifest-{digest}.json"
+
+
+def _stem(experiment: str) -> str:
+    return Path(experiment).stem if experiment.endswith((".yaml", ".yml")) else experiment
+
+
+def _note(text: str) -> str:
+    """The comment lines at the top of the file."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# ").rstrip())
+    return "\n".join(lines)

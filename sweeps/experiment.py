@@ -1,0 +1,115 @@
+"""What a recipe and an experiment may say: closed, so that a misspelt key is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from suite.config import Closed, ConfigError, parse
+from sweeps import files
+
+Section = dict[str, Any]
+SECTIONS = ("data", "optimizer", "schedule", "train")
+
+
+class ModelEntry(Closed):
+    """A network under a short name, with what its training needs."""
+
+    name: str | None = None
+    """timm's name; None when the entry's own name is that."""
+    options: Section = {}
+    pretrained: bool = False
+    checkpoint: str | None = None
+    """As a teacher: take these weights instead of training."""
+    data: Section = {}
+    optimizer: Section = {}
+    schedule: Section = {}
+    train: Section = {}
+
+
+class Sections(Closed):
+    """Overrides of the sections of a run."""
+
+    data: Section = {}
+    optimizer: Section = {}
+    schedule: Section = {}
+    train: Section = {}
+
+    def as_dict(self) -> dict[str, Section]:
+        """The sections alone."""
+        return {name: getattr(self, name) for name in SECTIONS}
+
+
+class Recipe(Sections):
+    """How networks are trained: shared by experiments."""
+
+    extends: str | None = None
+    models: dict[str, ModelEntry] = {}
+    methods: dict[str, Section] = {}
+    """Method -> options that differ from the method's own defaults."""
+    pairs: dict[str, dict[str, Section]] = {}
+    """TEACHER/STUDENT -> method -> options."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _empty_entries(cls, value: Any) -> Any:
+        return {k: v or {} for k, v in value.items()} if isinstance(value, dict) else value
+
+
+class MethodEntry(Closed):
+    """One row of the table: a method, possibly with other options and a label of its own."""
+
+    name: str
+    label: str | None = None
+    options: Section = {}
+
+
+class Experiment(Sections):
+    """Recipe x pairs x methods x seeds."""
+
+    recipe: str
+    pairs: list[str] = Field(min_length=1)
+    """``TEACHER/STUDENT``: timm names or names of the recipe's or experiment's models."""
+    methods: list[MethodEntry] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
+    teacher_seed: int = Field(0, ge=0)
+    """One teacher for all seeds of the students, as the field does it."""
+    teacher: Sections = Sections()
+    """Overrides for teacher runs only."""
+    models: dict[str, ModelEntry] = {}
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [{"name": item} if isinstance(item, str) else item for item in value]
+
+    @field_validator("pairs")
+    @classmethod
+    def _two_names(cls, value: list[str]) -> list[str]:
+        for pair in value:
+            if pair.count("/") != 1 or not all(pair.split("/")):
+                raise ValueError(f"{pair!r}: a pair is written TEACHER/STUDENT")
+        return value
+
+    @field_validator("pairs", "seeds")
+    @classmethod
+    def _each_once(cls, value: list[Any]) -> list[Any]:
+        twice = {item for item in value if value.count(item) > 1}
+        if twice:
+            raise ValueError(f"{', '.join(map(str, sorted(twice)))}: given more than once")
+        return value
+
+
+def load_recipe(name: str) -> Recipe:
+    """A recipe with everything it extends. Raises :class:`suite.errors.UserError`."""
+    content, chain = files.read("recipes", name), [name]
+    while content.get("extends") is not None:
+        parent = str(content.pop("extends"))
+        if parent in chain:
+            raise ConfigError(f"recipe {name}: extends itself ({' -> '.join([*chain, parent])})")
+        chain.append(parent)
+        content = files.merge(files.read("recipes", parent), content)
+    return parse(Recipe, content, f"recipe {name}")
