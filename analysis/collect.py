@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cache import FileState, Facts, FactsCache, file_state
+from analysis.cache import Facts, FactsCache, FileState, file_state
 from suite.errors import UserError
 
 FINISHED, UNFINISHED, FAILED = "finished", "unfinished", "failed"
@@ -116,9 +116,7 @@ def _check_entry(where: str, entry: Any) -> None:
         raise CollectError(f"{where} must be an object, is {entry!r}")
     for field, kind in ENTRY.items():
         if not isinstance(entry.get(field), kind):
-            raise CollectError(
-                f"{where}.{field} must be {kind.__name__}, is {entry.get(field)!r}"
-            )
+            raise CollectError(f"{where}.{field} must be {kind.__name__}, is {entry.get(field)!r}")
     if entry["role"] not in ("teacher", "student"):
         raise CollectError(f"{where}.role must be teacher or student, is {entry['role']!r}")
 
@@ -169,14 +167,18 @@ def _config_facts(path: Path) -> Facts:
     config = _object(path).get("config")
     if not isinstance(config, dict):
         return {}
-    data = config.get("data") if isinstance(config.get("data"), dict) else {}
-    train = config.get("train") if isinstance(config.get("train"), dict) else {}
+    data, train = (_part(config, section) for section in ("data", "train"))
     return {
         "config/epochs": train.get("epochs"),
         "config/batch_size": train.get("batch_size"),
         "config/train_limit": data.get("train_limit"),
         "config/train_split": data.get("train_split"),
     }
+
+
+def _part(config: dict[str, Any], section: str) -> dict[str, Any]:
+    found = config.get(section)
+    return found if isinstance(found, dict) else {}
 
 
 def _result_facts(path: Path) -> Facts:
@@ -304,15 +306,13 @@ def _mark_stale(runs: pd.DataFrame) -> None:
     runs["stale"] = (runs["state"] == FINISHED) & (runs[source] != current)
 
 
-def epochs(
-    collected: Collected,
-    keep: Callable[[str], bool] = lambda column: column.startswith(("val/", "test/", "train/")),
-) -> pd.DataFrame:
+def epochs(collected: Collected, runs: pd.DataFrame, keep: Callable[[str], bool]) -> pd.DataFrame:
     """One row per run and epoch: ``run_id``, ``epoch`` and the numeric columns that ``keep`` takes.
 
-    Read on demand: tables need only the records. A missing figure is NaN.
+    ``runs``: rows of ``collected.runs``. Read on demand: tables need only the records. A missing
+    figure is NaN.
     """
-    unique = collected.runs[["run_id", "directory"]].drop_duplicates("run_id")
+    unique = runs[["run_id", "directory"]].drop_duplicates("run_id")
     paths = [collected.runs_root / d / "metrics.jsonl" for d in unique["directory"]]
     with ThreadPoolExecutor(THREADS) as pool:
         tables = list(pool.map(read_metrics, paths))

@@ -193,9 +193,7 @@ def power(difference: float, sd_of_differences: float, n: int, alpha: float = 0.
         return 1.0 if difference else alpha
     critical = stats.t.ppf(1 - alpha / 2, n - 1)
     shift = abs(difference) * np.sqrt(n) / sd_of_differences
-    return float(
-        stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
-    )
+    return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
 
 
 def minimum_detectable_difference(

@@ -187,10 +187,9 @@ class CRD(Distiller):
         self.teacher_embedding = nn.Linear(teacher.shapes["pooled"][0], width)
         bound = math.sqrt(3 / width)  # rows of about unit length (RepDistiller crd/memory.py)
         for side in ("student", "teacher"):
-            start = torch.rand(
-                setup.train_size, width, generator=setup.draws.generator, device=setup.draws.device
-            )
-            self.register_buffer(f"{side}_bank", (2 * start - 1) * bound)
+            bank = torch.empty(setup.train_size, width, device=setup.draws.device)
+            bank.uniform_(-bound, bound, generator=setup.draws.generator)
+            self.register_buffer(f"{side}_bank", bank)
             self.register_buffer(f"{side}_log_z", torch.tensor(math.inf))
         self._draws = setup.draws
         self._gather = setup.gather
@@ -219,28 +218,19 @@ class CRD(Distiller):
         self, student: Tensor, teacher: Tensor, index: Tensor, contrast_index: Tensor
     ) -> Tensor:
         """Both sides' loss of pooled features [B, .] of images ``index``; then moves the banks."""
-        temperature, momentum = self.config.temperature, self.config.momentum
         of_student = unit_rows(self.student_embedding(student))  # [B, D]
         of_teacher = unit_rows(self.teacher_embedding(teacher))
-        student_side, student_log_z = crd_loss(
-            of_student,
-            self.teacher_bank,
-            contrast_index,
-            self.student_log_z,
-            temperature,
-            self._gather,
-        )
-        teacher_side, teacher_log_z = crd_loss(
-            of_teacher,
-            self.student_bank,
-            contrast_index,
-            self.teacher_log_z,
-            temperature,
-            self._gather,
-        )
-        self.student_log_z.copy_(student_log_z)
-        self.teacher_log_z.copy_(teacher_log_z)
-        everyone = self._gather(index)
+        loss = self._side(of_student, self.teacher_bank, self.student_log_z, contrast_index)
+        loss = loss + self._side(of_teacher, self.student_bank, self.teacher_log_z, contrast_index)
+        everyone, momentum = self._gather(index), self.config.momentum
         update_bank(self.student_bank, everyone, self._gather(of_student.detach()), momentum)
         update_bank(self.teacher_bank, everyone, self._gather(of_teacher.detach()), momentum)
-        return student_side + teacher_side
+        return loss
+
+    def _side(self, anchor: Tensor, bank: Tensor, log_z: Tensor, contrast_index: Tensor) -> Tensor:
+        """The anchors' loss against the other network's bank; fills ``log_z`` the first time."""
+        loss, used = crd_loss(
+            anchor, bank, contrast_index, log_z, self.config.temperature, self._gather
+        )
+        log_z.copy_(used)
+        return loss

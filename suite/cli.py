@@ -1,6 +1,7 @@
 """The command line. It reads the environment and the arguments; the work is done elsewhere.
 
-Exit status: 0 all went well, 1 a run failed, 2 the input was wrong, 130 interrupted.
+Exit status: 0 all went well, 1 a run failed, 2 something that the user can mend was wrong (a name,
+a value, missing data, a damaged file), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -243,10 +244,10 @@ def _run_spec(values: Any) -> Any:
     return values
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Entry point: a fault the user can mend is one message and exit status 2."""
     try:
-        app()
+        app(arguments)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

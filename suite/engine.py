@@ -170,6 +170,7 @@ class Trainer:
         row = self._row()
         if position.epoch % train.eval_every == 0 or position.epoch == train.epochs:
             row |= self.evaluate()
+        row = _finite(row)
         if self.fabric.is_global_zero:
             self.run.append_metrics(row)
         position.epoch += 1
@@ -194,14 +195,7 @@ class Trainer:
             "seconds": self.position.train_seconds,
             "train/top1_percent": 100 * sums.pop("hits") / images,
         }
-        means = {name: value / steps for name, value in sums.items()}
-        broken = [name for name, value in means.items() if not math.isfinite(value)]
-        if any(name.startswith("train/") for name in broken):
-            raise DivergedError(
-                f"the loss is not finite in epoch {self.position.epoch}: {', '.join(broken)}; "
-                "lower optimizer.lr or the method's weights"
-            )
-        return row | {name: value for name, value in means.items() if name not in broken}
+        return row | {name: value / steps for name, value in sums.items()}
 
     def _ask_teacher_once(self) -> dict[str, Tensor]:
         (teacher,) = self.step._teacher
@@ -301,6 +295,18 @@ class _Meter:
         """The sums so far, those before the last resume included."""
         values = torch.stack(list(self._sums.values())).tolist()
         return dict(zip(self._sums, values, strict=True))
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without diagnostics that are not finite; raises when anything else is not."""
+    broken = [name for name, value in row.items() if not math.isfinite(value)]
+    losses = [name for name in broken if not name.startswith("diagnostics/")]
+    if losses:
+        raise DivergedError(
+            f"the loss is not finite in epoch {row['epoch']}: {', '.join(losses)}; "
+            "lower optimizer.lr or the method's weights"
+        )
+    return {name: value for name, value in row.items() if name not in broken}
 
 
 def _device_stream(device: torch.device) -> Tensor | None:

@@ -140,6 +140,7 @@ class RunDirectory:
             {
                 "error": reason[:1000],
                 "kind": type(error).__name__,
+                "user_error": isinstance(error, UserError),
                 "traceback": "".join(traceback.format_exception(error)),
                 "time": now(),
             },

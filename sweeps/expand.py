@@ -101,7 +101,8 @@ class _Expander:
         """All cells; names are checked first so that every fault is told at once."""
         self._check_names()
         teachers = {pair: self._teacher(pair.split("/")[0]) for pair in self.experiment.pairs}
-        found = [Planned(spec, "") for spec in teachers.values() if spec is not None]
+        once = {spec.run_id: spec for spec in teachers.values() if spec is not None}
+        found = [Planned(spec, "") for spec in once.values()]
         for pair in self.experiment.pairs:
             for entry in self.experiment.methods:
                 for seed in self.experiment.seeds:

@@ -17,7 +17,7 @@ from suite.config import RunSpec, Runtime
 from suite.record import read_json
 from sweeps.expand import Plan, expand
 from sweeps.view import Board, View
-from sweeps.worker import Job, State, directory_of, state_of, this_process, work
+from sweeps.worker import Job, State, directory_of, mirror, state_of, this_process, work
 
 POLL_SECONDS = 0.3
 LOCAL_MINUTES = 60 * 24 * 365  # submitit wants a limit; local workers have none
@@ -33,13 +33,16 @@ class Summary:
     manifest: Path
     finished: int
     problems: tuple[str, ...]  # one line per run that is not finished
+    mendable: bool = False  # a run failed from something the user can mend
     interrupted: bool = False
 
     @property
     def exit_status(self) -> int:
-        """0 all finished, 1 some not, 130 interrupted."""
+        """0 all finished; 130 interrupted; 2 when the user can mend what failed; else 1."""
         if self.interrupted:
             return 130
+        if self.mendable:
+            return 2
         return 1 if self.problems else 0
 
 
@@ -107,7 +110,8 @@ def _in_process(specs: Sequence[RunSpec], runtime: Runtime, since: float) -> boo
     from suite.run import run
 
     try:
-        work(specs, runtime, since, lambda: False, run)
+        with mirror(runtime) as announce:
+            work(specs, runtime, since, lambda: False, run, announce)
     except KeyboardInterrupt:
         return True
     return False
@@ -177,29 +181,30 @@ def _summary(
     interrupted: bool,
     console: Console,
 ) -> Summary:
-    problems = []
-    finished = 0
-    for spec in plan.runs:
-        state = state_of(spec, runtime.runs_root, since)
-        if state is State.FINISHED:
-            finished += 1
-        else:
-            problems.append(
-                f"{spec.label} seed {spec.config.seed}: {_reason(spec, runtime, state)}"
-            )
+    states = {spec: state_of(spec, runtime.runs_root, since) for spec in plan.runs}
+    failures = {
+        spec: read_json(directory_of(spec, runtime.runs_root).failure) or {}
+        for spec, state in states.items()
+        if state is State.FAILED
+    }
+    problems = [
+        f"{spec.label} seed {spec.config.seed}: {_reason(state, failures.get(spec, {}))}"
+        for spec, state in states.items()
+        if state is not State.FINISHED
+    ]
+    finished = len(plan.runs) - len(problems)
     console.print(f"{finished} of {len(plan.runs)} runs finished")
     for problem in problems[:20]:
         console.print(f"  not finished: {problem}", highlight=False)
     if len(problems) > 20:
         console.print(f"  and {len(problems) - 20} more")
-    return Summary(manifest, finished, tuple(problems), interrupted)
+    mendable = any(failure.get("user_error") for failure in failures.values())
+    return Summary(manifest, finished, tuple(problems), mendable, interrupted)
 
 
-def _reason(spec: RunSpec, runtime: Runtime, state: State) -> str:
-    directory = directory_of(spec, runtime.runs_root)
+def _reason(state: State, failure: dict[str, Any]) -> str:
     if state is State.FAILED:
-        failure = read_json(directory.failure) or {}
-        return f"failed: {failure.get('error', 'unknown reason')} ({directory.log})"
+        return f"failed: {failure.get('error', 'unknown reason')}"
     if state is State.BLOCKED:
         return "not run: its teacher failed"
     return f"stopped ({state.value})"

@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Any
 from suite.claims import ClaimLost, claim, holder, is_alive
 from suite.config import RunSpec, Runtime
 from suite.record import RunDirectory
+from suite.tracker import Follower
 
 POLL_SECONDS = 0.3
 log = logging.getLogger(__name__)
 
 Run = Callable[[RunSpec, Runtime, Callable[[], bool]], None]
+Announce = Callable[[Path], None]
+"""Told the directory of every run that starts."""
 
 
 class State(Enum):
@@ -74,6 +78,7 @@ def work(
     since: float,
     should_stop: Callable[[], bool],
     run: Run,
+    announce: Announce,
 ) -> None:
     """Train whatever is ready until nothing is left to train or to wait for.
 
@@ -82,7 +87,7 @@ def work(
     while not should_stop():
         states = {spec: state_of(spec, runtime.runs_root, since) for spec in specs}
         ready = [spec for spec, state in states.items() if state is State.READY]
-        trained = any(_try(spec, runtime, should_stop, run) for spec in ready)
+        trained = any(_try(spec, runtime, should_stop, run, announce) for spec in ready)
         if trained:
             continue
         if not ready and not {State.RUNNING, State.WAITING} & set(states.values()):
@@ -90,7 +95,13 @@ def work(
         time.sleep(POLL_SECONDS)
 
 
-def _try(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool], run: Run) -> bool:
+def _try(
+    spec: RunSpec,
+    runtime: Runtime,
+    should_stop: Callable[[], bool],
+    run: Run,
+    announce: Announce,
+) -> bool:
     """Claim and train one run; False if somebody else was quicker."""
     from suite.run import Interrupted
 
@@ -104,6 +115,7 @@ def _try(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool], run: 
         return should_stop()
 
     with held:
+        announce(directory.path)
         try:
             run(spec, runtime, stop)
         except (Interrupted, ClaimLost):
@@ -112,6 +124,17 @@ def _try(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool], run: 
             log.warning("%s seed %d failed: %s", spec.label, spec.config.seed, error)
             directory.write_failure(error)
     return True
+
+
+@contextmanager
+def mirror(runtime: Runtime) -> Iterator[Announce]:
+    """A process beside the worker that mirrors its runs to W&B, if the runtime wants it."""
+    if runtime.tracker == "none":
+        yield lambda _: None
+        return
+    log_file = runtime.runs_root / "jobs" / f"wandb-{os.getpid()}.log"
+    with Follower(log_file) as follower:
+        yield follower.follow
 
 
 @dataclass
@@ -132,7 +155,8 @@ class Job:
         specs = [RunSpec.model_validate_json(text) for text in self.specs]
         runtime = Runtime.model_validate_json(self.runtime)
         try:
-            work(specs, runtime, self.since, self._should_stop, run)
+            with mirror(runtime) as announce:
+                work(specs, runtime, self.since, self._should_stop, run, announce)
         except Interrupted as stop:
             log.info("%s", stop)
         if self._requeue_asked and callable(requeue):

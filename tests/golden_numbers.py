@@ -29,7 +29,7 @@ class Golden:
     name: str
     dtype: torch.dtype
     inputs: dict[str, Tensor]
-    """``in_*``: floats as ``dtype``, integers as int64; those with stored gradients require them."""
+    """``in_*``: floats as ``dtype``, integers as int64; those with a stored gradient need one."""
     params: dict[str, Tensor]
     """``param_*``: parameters and buffers of the reference's modules, floats as ``dtype``."""
     hyper: dict[str, Any]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from suite.config import DataConfig
 from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
-from suite.data.base import DataError, Dataset, EvalImages, TrainImages, limited
+from suite.data.base import DataError, Dataset, EvalImages, TrainImages
 from suite.data.folder import FOLDERS, describe_folder, load_folder
 from suite.data.sources import SOURCES, Source
-from suite.data.split import hold_out
+from suite.data.split import training_and_validation
 from suite.errors import unknown
 
 __all__ = ["DataError", "Dataset", "EvalImages", "TrainImages", "describe", "load", "names"]
@@ -39,30 +38,34 @@ def load(config: DataConfig, root: Path, workers: int = 0) -> Dataset:
 
 
 def describe(name: str, root: Path) -> tuple[str, str, str, str]:
-    """Classes, images per split, image size and place of the files, as text."""
+    """Classes, images per split, image size and place of the files, as text.
+
+    Raises :class:`DataError` for a name that is not in :func:`names`.
+    """
     if name in FOLDERS:
         return describe_folder(name, root)
+    if name not in SOURCES:
+        raise DataError(unknown("data set", name, names()))
     source = SOURCES[name]
     train = source.train_images - source.validation_images
     images = f"{train:,} / {source.validation_images:,} / {source.test_images:,}"
-    place = str(root / source.files) if source.files else "ships with the packages"
+    place = str(root / source.files) if source.files else "none needed"
     size = f"{source.channels}x{source.size}x{source.size}"
     return str(source.num_classes), images, size, place
 
 
 def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
     images, labels = source.read(root, True)
-    kept, validation = hold_out(labels.numpy(), source.validation_images)
-    whole = kept if config.train_split == "train" else np.arange(len(labels))
-    rows = torch.from_numpy(limited(config, labels.numpy()[whole], whole))
+    chosen = training_and_validation(config, labels.numpy(), source.validation_images)
+    rows, validation = map(torch.from_numpy, chosen)
 
-    def pixels(chosen: Tensor, labels_of_chosen: Tensor) -> Pixels:
-        resized = _resize(chosen, config.image_size)
-        return Pixels.of(resized, labels_of_chosen, source.mean, source.std)
+    def pixels(images: Tensor, labels: Tensor) -> Pixels:
+        resized = _resize(images, config.image_size)
+        return Pixels.of(resized, labels, source.mean, source.std)
 
     train = pixels(images[rows], labels[rows])
     evals: dict[str, EvalImages] = {}
-    if "val" in config.eval_splits and config.train_split == "train":
+    if "val" in config.eval_splits and len(validation):
         evals["val"] = ArrayEval(pixels(images[validation], labels[validation]))
     if "test" in config.eval_splits:
         evals["test"] = ArrayEval(pixels(*source.read(root, False)))
@@ -83,11 +86,10 @@ def _resize(images: Tensor, size: int | None) -> Tensor:
     """Bytes [N, C, H, W] -> bytes [N, C, size, size], bilinear with antialiasing."""
     if size is None or size == images.shape[2]:
         return images
-    parts = [
-        functional.interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True)
-        .round()
-        .clamp(0, 255)
-        .to(torch.uint8)
-        for part in torch.split(images, 1000)
-    ]
-    return torch.cat(parts)
+    resized = images.new_empty(*images.shape[:2], size, size)
+    for part, out in zip(torch.split(images, 1000), torch.split(resized, 1000), strict=True):
+        smooth = functional.interpolate(
+            part.float(), size=(size, size), mode="bilinear", antialias=True
+        )
+        out.copy_(smooth.round().clamp(0, 255))
+    return resized

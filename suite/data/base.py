@@ -1,6 +1,6 @@
-"""What the engine asks of a data set.
+"""What the engine asks of a data set, and how an epoch is cut into batches.
 
-Shapes: N training images, M images of an evaluation split.
+Shapes: N training images, M images of an evaluation split, B images of a global batch.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from suite.config import DataConfig
-from suite.data.split import Indices, Labels, limit
 from suite.distiller import Batch
 from suite.errors import UserError
 
@@ -45,9 +43,8 @@ class TrainImages(Protocol):
         """The same split with its batches on ``device``."""
         ...
 
-    def steps(self, batch_size: int) -> int:
-        """Batches an epoch. The last may be smaller; a last batch of one image is left out, since
-        batch normalisation cannot train on it."""
+    def steps(self, batch_size: int, world_size: int = 1) -> int:
+        """Batches an epoch, see :func:`steps_per_epoch`."""
         ...
 
     def epoch(
@@ -59,10 +56,7 @@ class TrainImages(Protocol):
         rank: int = 0,
         world_size: int = 1,
     ) -> Iterator[Batch]:
-        """Shuffled and augmented batches from ``first_step`` on.
-
-        Rank r of w ranks gets images r, r + w, r + 2w, ... of each global batch.
-        """
+        """Shuffled and augmented batches from ``first_step`` on, see :func:`rank_rows`."""
         ...
 
     def plain(self, batch_size: int) -> Iterator[Batch]:
@@ -82,22 +76,33 @@ class Dataset:
     evals: Mapping[str, EvalImages]
 
 
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Number of batches when a last batch of a single image is left out."""
-    full, rest = divmod(images, batch_size)
-    return full + (rest > 1)
+def steps_per_epoch(images: int, batch_size: int, world_size: int = 1) -> int:
+    """Batches an epoch: the last may be smaller, as is the habit of the field.
 
-
-def limited(config: DataConfig, labels: Labels, rows: Indices) -> Indices:
-    """The part of ``rows`` (with their ``labels``) that ``train_limit`` leaves.
-
-    Raises :class:`DataError` when there are not so many.
+    A last batch that leaves a rank fewer than two images is left out, since batch normalisation
+    cannot train on one.
     """
-    if config.train_limit is None:
-        return rows
-    if config.train_limit > len(rows):
+    full, rest = divmod(images, batch_size)
+    return full + (rest // world_size > 1)
+
+
+def rank_rows(
+    order: Tensor, batch_size: int, first_step: int = 0, rank: int = 0, world_size: int = 1
+) -> list[Tensor]:
+    """What one of ``world_size`` ranks trains on in each step from ``first_step`` on.
+
+    ``order`` [N] is the epoch's order of images. Step s has the global batch order[sB : (s+1)B],
+    and rank r of w takes its images r, r + w, r + 2w, ...; all ranks get equally many, for which
+    the last batch may lose up to w - 1 images. Raises :class:`DataError` when the batch cannot be
+    shared out evenly, or when the images do not make a single step.
+    """
+    if batch_size % world_size or batch_size < 2 * world_size:
         raise DataError(
-            f"data.train_limit {config.train_limit}: {config.name} has {len(rows):,} images in "
-            f"split {config.train_split!r}"
+            f"train.batch_size {batch_size}: with {world_size} devices it must be a multiple of "
+            f"{world_size} with at least 2 images for each"
         )
-    return rows[limit(labels, config.train_limit)]
+    steps = steps_per_epoch(len(order), batch_size, world_size)
+    if steps == 0:
+        raise DataError(f"{len(order)} training images on {world_size} devices make no step")
+    parts = torch.split(order, batch_size)[first_step:steps]
+    return [part[rank : len(part) - len(part) % world_size : world_size] for part in parts]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.config import DataConfig
+from suite.data.base import DataError
+
 Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]
 
@@ -18,10 +21,11 @@ def stratified_order(labels: Labels) -> Indices:
     Within a class the order is random but fixed. The j-th image of a class of n takes the place
     (j + 1/2) / n, so that prefixes are nested and balanced.
     """
-    random = np.random.default_rng(SPLIT_SEED)
+    random = np.random.RandomState(SPLIT_SEED)  # its stream is frozen over numpy's versions
     place = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = random.permutation(np.flatnonzero(labels == label))
+    by_label = np.argsort(labels, kind="stable")
+    for group in np.split(by_label, np.flatnonzero(np.diff(labels[by_label])) + 1):
+        members = random.permutation(group)
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
     return np.lexsort((labels, place)).astype(np.int64)
 
@@ -35,3 +39,25 @@ def hold_out(labels: Labels, count: int) -> tuple[Indices, Indices]:
 def limit(labels: Labels, count: int) -> Indices:
     """``count`` images, classes in proportion, sorted; a smaller choice is part of a larger."""
     return np.sort(stratified_order(labels)[:count])
+
+
+def training_and_validation(
+    config: DataConfig, labels: Labels, validation_images: int
+) -> tuple[Indices, Indices]:
+    """Which of the images with ``labels`` train, and which validate, as ``config`` wants it.
+
+    With ``trainval`` all images train and none validates. Raises :class:`DataError` when
+    ``train_limit`` asks for more images than there are.
+    """
+    rows, validation = hold_out(labels, validation_images)
+    if config.train_split == "trainval":
+        rows, validation = np.arange(len(labels)), validation[:0]
+    wanted = config.train_limit
+    if wanted is None:
+        return rows, validation
+    if wanted > len(rows):
+        raise DataError(
+            f"data.train_limit {wanted}: {config.name} has {len(rows)} images in split "
+            f"{config.train_split!r}"
+        )
+    return rows[limit(labels[rows], wanted)], validation

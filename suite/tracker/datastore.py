@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from suite.tracker.target import TrackerError
-
-MAGIC = b":W&B"
 FILE_HEADER_BYTES = 7
 BLOCK_BYTES = 32 * 1024
 FRAGMENT = struct.Struct("<IHB")
@@ -22,38 +19,30 @@ WHOLE, LAST = 1, 4
 
 
 def read(path: Path) -> Iterator[Any]:
-    """The records (``wandb_internal_pb2.Record``) in order.
+    """The records (``wandb_internal_pb2.Record``) in order, up to where the file is torn."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from wandb.proto import wandb_internal_pb2
 
-    Raises :class:`TrackerError` where the file is torn.
-    """
-    from google.protobuf.message import DecodeError
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    for content in _payloads(path):
-        record = Record()
+    for content in _payloads(path.read_bytes()):
+        record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
         try:
             record.ParseFromString(content)
         except DecodeError:
-            raise TrackerError(f"{path} is damaged") from None
+            return
         yield record
 
 
-def _payloads(path: Path) -> Iterator[bytes]:
-    data = path.read_bytes()
-    if not data.startswith(MAGIC):
-        raise TrackerError(f"{path} is no W&B file")
+def _payloads(data: bytes) -> Iterator[bytes]:
     position, parts = FILE_HEADER_BYTES, b""
-    while position < len(data):
+    while position + FRAGMENT.size <= len(data):
         left_in_block = BLOCK_BYTES - position % BLOCK_BYTES
         if left_in_block < FRAGMENT.size:  # padding
             position += left_in_block
             continue
-        if len(data) - position < FRAGMENT.size:
-            raise TrackerError(f"{path} is torn at byte {position}")
         _, length, kind = FRAGMENT.unpack_from(data, position)
         position += FRAGMENT.size
         if position + length > len(data):
-            raise TrackerError(f"{path} is torn at byte {position}")
+            return
         parts += data[position : position + length]
         position += length
         if kind in (WHOLE, LAST):
@@ -62,7 +51,7 @@ def _payloads(path: Path) -> Iterator[bytes]:
 
 
 def history(path: Path) -> tuple[list[int], bool]:
-    """Steps of the history rows in order, and whether the file ends with an exit record."""
+    """Steps of the history rows in order, and whether an exit record follows: the file is whole."""
     steps, exited = [], False
     for record in read(path):
         if record.WhichOneof("record_type") == "history":

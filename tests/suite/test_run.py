@@ -203,7 +203,9 @@ def test_a_teacher_with_other_weights_than_its_record_is_refused(store, tmp_path
 def test_a_teacher_of_another_shape_is_refused(store, tmp_path):
     copy_of_teacher(store, tmp_path)
     wide = {"name": "cifar_resnet8", "options": {"widths": [8, 8, 8, 16]}}
-    spec = student_spec(store[1], teacher={**wide, "run_id": store[1].run_id})
+    changed = student_spec(store[1]).model_dump(mode="json")
+    changed["config"]["teacher"] |= wide
+    spec = parse(RunSpec, changed, "test")
     with pytest.raises(TeacherError, match="do not fit"):
         run(spec, runtime(tmp_path))
 

@@ -1,0 +1,154 @@
+"""Runs arranged as methods x columns x seeds, with the holes kept.
+
+A column is one (dataset, recipe, pair); runs of different recipes never share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis import stats
+from analysis.collect import FINISHED, Collected
+from analysis.stats import Array
+
+TEST, VALIDATION = "last/test/top1_percent", "last/val/top1_percent"
+
+
+class ColumnKey(NamedTuple):
+    """One column of the accuracy table."""
+
+    dataset: str
+    recipe: str
+    pair: str
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """The runs of one method in one column."""
+
+    scores: Array
+    """[S] by seed; NaN where there is no trusted result."""
+    states: dict[str, int]
+    """How many of the expected runs are in which state."""
+    stale: int
+
+    @property
+    def n(self) -> int:
+        """Runs that count."""
+        return len(stats.present(self.scores))
+
+    @property
+    def expected(self) -> int:
+        """Runs that the experiment expects."""
+        return sum(self.states.values())
+
+    @property
+    def complete(self) -> bool:
+        """True if every expected run counts."""
+        return 0 < self.n == self.expected
+
+
+class Grid:
+    """All cells of an experiment; order is the manifest's."""
+
+    def __init__(self, collected: Collected) -> None:
+        self.collected = collected
+        students = collected.students().copy()
+        students["column"] = [
+            ColumnKey(*key)
+            for key in students[["dataset", "recipe", "pair"]].itertuples(index=False)
+        ]
+        self.students = students
+        self.labels: list[str] = list(dict.fromkeys(students["label"]))
+        self.columns: list[ColumnKey] = list(dict.fromkeys(students["column"]))
+        self.seeds: list[int] = sorted(set(students["seed"]))
+        self._by_cell = dict(list(students.groupby(["label", "column"], sort=False)))
+
+    @cached_property
+    def figure(self) -> str:
+        """What is reported: test accuracy of the last epoch; validation if nothing was tested."""
+        done = self.students[self.students["state"] == FINISHED]
+        if done.empty or (TEST in done and bool(done[TEST].notna().any())):
+            return TEST
+        return VALIDATION
+
+    def runs(self, label: str, column: ColumnKey) -> pd.DataFrame:
+        """The runs of a cell, finished or not."""
+        found: pd.DataFrame = self._by_cell.get((label, column), self.students.iloc[:0])
+        return found
+
+    def cell(self, label: str, column: ColumnKey, figure: str | None = None) -> GridCell:
+        """Scores by seed and the states of the runs."""
+        runs = self.runs(label, column)
+        name = figure or self.figure
+        done = runs[runs["state"] == FINISHED]
+        by_seed = dict(zip(done["seed"], done[name], strict=True)) if name in done else {}
+        scores = np.array([by_seed.get(seed, np.nan) for seed in self.seeds], dtype=np.float64)
+        states = {str(state): int(n) for state, n in runs["state"].value_counts().items()}
+        return GridCell(scores, states, int(done["stale"].sum()))
+
+    def array(self, label: str, figure: str | None = None) -> Array:
+        """Scores [S, P] of one method: the contract of :mod:`analysis.stats`."""
+        return np.stack([self.cell(label, c, figure).scores for c in self.columns], axis=1)
+
+    def method(self, label: str) -> str:
+        """The method behind a label."""
+        return str(self.students.loc[self.students["label"] == label, "method"].iloc[0])
+
+    def label_of(self, method: str) -> str | None:
+        """The row that stands for a method as reference: its own name, else its first label."""
+        named = [label for label in self.labels if self.method(label) == method]
+        return method if method in named else next(iter(named), None)
+
+    def models(self, column: ColumnKey) -> tuple[str | None, str]:
+        """Model names (timm's) of teacher and student."""
+        runs = self.students[self.students["column"] == column]
+        teachers = [name for name in runs["teacher"] if isinstance(name, str)]
+        return next(iter(teachers), None), str(runs["student"].iloc[0])
+
+    def teacher_accuracy(self, column: ColumnKey) -> Array:
+        """Accuracy of the teachers that taught the finished students of a column, each once."""
+        runs = self.students[(self.students["column"] == column)]
+        split = self.figure.split("/", 1)[1]
+        names = [f"teacher/{split}", "teacher/weights_sha256"]
+        if any(name not in runs for name in names):
+            return self._teacher_runs(runs)
+        taught = runs[(runs["state"] == FINISHED)].dropna(subset=names).drop_duplicates(names[1])
+        return (
+            taught[names[0]].to_numpy(dtype=np.float64) if len(taught) else self._teacher_runs(runs)
+        )
+
+    def _teacher_runs(self, students: pd.DataFrame) -> Array:
+        """Before the first student has finished, the teachers' own records know it."""
+        teachers = self.collected.teachers()
+        if "teacher_run_id" not in students or self.figure not in teachers:
+            return np.array([], dtype=np.float64)
+        wanted = teachers["run_id"].isin(students["teacher_run_id"].dropna())
+        done = teachers[wanted & (teachers["state"] == FINISHED)].drop_duplicates("run_id")
+        return stats.present(done[self.figure].to_numpy(dtype=np.float64))
+
+    def column_names(self) -> list[str]:
+        """Headers, ``teacher → student``; the recipe only where there are several."""
+        several = len({column.recipe for column in self.columns}) > 1
+        return [
+            pair_name(column.pair) + (f" ({column.recipe})" if several else "")
+            for column in self.columns
+        ]
+
+
+def pair_name(pair: str) -> str:
+    """``T/S`` as ``T → S``."""
+    return " → ".join(pair.split("/")) or "–"
+
+
+def states_text(states: dict[str, int], leave_out: Sequence[str] = ()) -> str:
+    """``2 failed, 1 missing``"""
+    return ", ".join(
+        f"{n} {state}" for state, n in sorted(states.items()) if state not in leave_out
+    )

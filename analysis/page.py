@@ -1,0 +1,107 @@
+"""The report as one self-contained HTML page: no network, pictures inside, filters in plain JS."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import jinja2
+from markupsafe import Markup
+
+from analysis import render
+from analysis.collect import FINISHED, Collected
+from analysis.grid import Grid
+from analysis.render import Table
+
+
+class ShownPicture(Protocol):
+    """What the page needs of a picture."""
+
+    @property
+    def name(self) -> str:
+        """Stem of its file."""
+
+    @property
+    def caption(self) -> str:
+        """What it shows."""
+
+    @property
+    def pair(self) -> str:
+        """The pair it belongs to, empty for all."""
+
+    @property
+    def png(self) -> Path:
+        """The file."""
+
+
+def html(
+    collected: Collected, grid: Grid, tables: Sequence[Table], pictures: Sequence[ShownPicture]
+) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("page.html.jinja").render(
+        experiment=collected.experiment,
+        command=collected.command,
+        note=collected.note,
+        facts=facts(collected),
+        methods=grid.labels,
+        pairs=list(dict.fromkeys(key.pair for key in grid.columns)),
+        tables=[
+            {"name": table.name, "title": table.title, "html": Markup(render.to_html(table))}
+            for table in tables
+        ],
+        pictures=[
+            {
+                "name": picture.name,
+                "caption": picture.caption,
+                "pair": picture.pair,
+                "data": base64.b64encode(picture.png.read_bytes()).decode(),
+            }
+            for picture in pictures
+        ],
+    )
+
+
+def facts(collected: Collected) -> dict[str, str]:
+    """Versions, code and devices behind the numbers; every value that occurs, with its count."""
+    done = collected.runs[collected.runs["state"] == FINISHED].drop_duplicates("directory")
+    shown = {"runs": f"{len(done)} finished of {collected.runs['directory'].nunique()}"}
+    names = {
+        "provenance/git_commit": "commit",
+        "provenance/git_dirty": "uncommitted changes",
+        "provenance/source_sha256": "source",
+        "provenance/device": "device",
+        "provenance/threads": "threads",
+        "provenance/versions": "versions",
+    }
+    for column, name in names.items():
+        if column not in done:
+            continue
+        counts = done[column].dropna().value_counts()
+        values = [
+            _value(column, value) + (f" ({n} runs)" if len(counts) > 1 else "")
+            for value, n in counts.items()
+        ]
+        if values:
+            shown[name] = "; ".join(values)
+    if {"provenance/started", "provenance/finished"} <= set(done) and len(done):
+        first, last = done["provenance/started"].min(), done["provenance/finished"].max()
+        shown["trained"] = f"{first} to {last}"
+    return shown
+
+
+def _value(column: str, value: object) -> str:
+    if column == "provenance/versions":
+        return ", ".join(f"{name} {number}" for name, number in json.loads(str(value)).items())
+    if column == "provenance/source_sha256":
+        return str(value)[:12]
+    if column == "provenance/git_dirty":
+        return "yes" if value else "no"
+    return str(value)

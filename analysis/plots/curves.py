@@ -1,0 +1,80 @@
+"""Accuracy over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots.style import COLUMN_INCHES, TEACHER, label_ends
+
+LABEL_SHARE = 0.068
+"""Height of a label over the height of the axes, for figures 2.4 in high."""
+
+
+def training_curves(
+    axes: Axes,
+    epochs: pd.DataFrame,
+    metric: str,
+    labels: Sequence[str],
+    colours: Mapping[str, str],
+    teacher: float | None = None,
+) -> Axes:
+    """Mean of ``metric`` over seeds with a band of ± one standard deviation, labelled at the end.
+
+    ``epochs``: columns ``label, seed, epoch`` and ``metric``; an epoch counts where every run that
+    reached any epoch has it, so that a mean never changes its members. ``teacher``: a dashed line.
+    """
+    ends = []
+    for label in labels:
+        runs = epochs[epochs["label"] == label]
+        table = runs.pivot_table(index="epoch", columns="run_id", values=metric).dropna()
+        if table.empty:
+            continue
+        x, mean = table.index.to_numpy(float), table.mean(axis=1).to_numpy(float)
+        axes.plot(x, mean, color=colours[label], zorder=3)
+        if table.shape[1] > 1:
+            sd = table.std(axis=1).to_numpy(float)
+            axes.fill_between(x, mean - sd, mean + sd, color=colours[label], alpha=0.18, lw=0)
+        ends.append((label, float(mean[-1]), colours[label]))
+    if teacher is not None:
+        axes.axhline(teacher, color=TEACHER, ls=(0, (4, 2)), lw=0.9, zorder=1)
+        ends.append(("teacher", teacher, TEACHER))
+    if not ends:
+        return axes
+    low, high = _window([end[1] for end in ends], epochs[metric])
+    axes.set_ylim(low, high)
+    last = float(epochs["epoch"].max())
+    axes.set_xlim(min(1.0, last - 1), last)
+    label_ends(axes, ends, last, (high - low) * LABEL_SHARE)
+    axes.set_xlabel("epoch")
+    return axes
+
+
+def curves_figure(
+    epochs: pd.DataFrame,
+    metric: str,
+    title: str,
+    labels: Sequence[str],
+    colours: Mapping[str, str],
+    teacher: float | None = None,
+) -> Figure:
+    """One column wide."""
+    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, 2.4))
+    training_curves(axes, epochs, metric, labels, colours, teacher)
+    axes.set_ylabel("accuracy (%)")
+    axes.set_title(title)
+    axes.grid(axis="y")
+    return figure
+
+
+def _window(ends: Sequence[float], values: pd.Series) -> tuple[float, float]:
+    """Limits that show the differences at the end: the start of training may be cut off."""
+    low, high = min(ends), max(ends)
+    reach = max(high - low, 1.0)
+    low = max(low - 1.2 * reach, float(values.min()))
+    margin = 0.05 * (high - low)
+    return low - margin, min(100.5, high + margin)

@@ -1,0 +1,219 @@
+"""One table, five forms: Markdown, LaTeX (booktabs), CSV, HTML and plain text."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "→": r"$\to$",
+    "−": r"$-$",
+    "≤": r"$\le$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "–": "--",
+    "—": "---",
+    "×": r"$\times$",
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
+    "ρ": r"$\rho$",
+    "Δ": r"$\Delta$",
+    "µ": r"$\mu$",
+    "…": r"\ldots{}",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one cell says."""
+
+    text: str = ""
+    mark: str = ""
+    """``best`` (bold), ``second`` (underlined), ``hole`` (something is missing) or nothing."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Header and alignment; header lines are set one above the other."""
+
+    header: str
+    align: str = "r"
+    """``l`` or ``r``"""
+    group: str = ""
+    """What filters select on, e.g. the pair; empty: always shown."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells in the order of the columns."""
+
+    cells: Sequence[Cell]
+    method: str = ""
+    """What filters select on."""
+    pair: str = ""
+    rule_above: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything that any of the forms shows."""
+
+    name: str
+    """Stem of its files."""
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    caption: str = ""
+    notes: Sequence[str] = field(default=())
+
+
+def to_markdown(table: Table) -> str:
+    """GitHub's pipe table, padded so that the source reads too."""
+    rows = [[column.header for column in table.columns]]
+    rows += [[_markdown_cell(cell) for cell in row.cells] for row in table.rows]
+    widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(table.columns))]
+    lines = [f"**{table.title}.** {table.caption}".rstrip(), ""]
+    lines.append(_pipe_row(rows[0], widths, table.columns))
+    dashes = [
+        "-" * (width - 1) + (":" if column.align == "r" else "-")
+        for width, column in zip(widths, table.columns, strict=True)
+    ]
+    lines.append(f"| {' | '.join(dashes)} |")
+    lines += [_pipe_row(row, widths, table.columns) for row in rows[1:]]
+    lines += ["", *(f"- {note}" for note in table.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def to_text(table: Table) -> str:
+    """For the terminal: aligned, ``*`` after the best, nothing to escape."""
+    rows = [[column.header for column in table.columns]]
+    rows += [
+        [cell.text + ("*" if cell.mark == "best" else "") for cell in r.cells] for r in table.rows
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+    lines = [table.title]
+    for number, row in enumerate(rows):
+        lines.append("  ".join(_padded(row, widths, table.columns)).rstrip())
+        if number == 0:
+            lines.append("  ".join("-" * width for width in widths))
+    lines += [f"  {note}" for note in table.notes]
+    return "\n".join(lines)
+
+
+def to_csv(table: Table) -> str:
+    """Headers and cells as they are shown."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([column.header for column in table.columns])
+    writer.writerows([cell.text for cell in row.cells] for row in table.rows)
+    return buffer.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """A ``table`` environment for booktabs; wide ones span both columns."""
+    wide = "*" if len(table.columns) > 4 else ""
+    spec = "".join(column.align for column in table.columns)
+    notes = " ".join([table.caption, *table.notes]).strip()
+    lines = [
+        f"\\begin{{table{wide}}}",
+        "  \\centering\\small",
+        f"  \\caption{{\\textbf{{{latex(table.title)}.}} {latex(notes)}}}",
+        f"  \\label{{tab:{table.name}}}",
+        f"  \\begin{{tabular}}{{@{{}}{spec}@{{}}}}",
+        "    \\toprule",
+        f"    {_latex_row([latex(column.header) for column in table.columns])}",
+        "    \\midrule",
+    ]
+    for row in table.rows:
+        if row.rule_above:
+            lines.append("    \\midrule")
+        lines.append(f"    {_latex_row([_latex_cell(cell) for cell in row.cells])}")
+    lines += ["    \\bottomrule", "  \\end{tabular}", f"\\end{{table{wide}}}"]
+    return "\n".join(lines) + "\n"
+
+
+def to_html(table: Table) -> str:
+    """A ``<figure>`` with data attributes for the page's filters."""
+    head = "".join(
+        f'<th class="{column.align}"{_data("pair", column.group)}>{html.escape(column.header)}</th>'
+        for column in table.columns
+    )
+    body = []
+    for row in table.rows:
+        cells = "".join(
+            f'<td class="{column.align} {cell.mark}"{_data("pair", column.group)}>'
+            f"{html.escape(cell.text)}</td>"
+            for cell, column in zip(row.cells, table.columns, strict=True)
+        )
+        rule = ' class="rule"' if row.rule_above else ""
+        body.append(f"<tr{rule}{_data('method', row.method)}{_data('pair', row.pair)}>{cells}</tr>")
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+    return (
+        f'<figure class="table" id="table-{table.name}"><figcaption><b>{html.escape(table.title)}.'
+        f'</b> {html.escape(table.caption)}</figcaption><div class="scroll"><table><thead><tr>'
+        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div><ul>{notes}</ul></figure>"
+    )
+
+
+FORMS: dict[str, Callable[[Table], str]] = {"md": to_markdown, "tex": to_latex, "csv": to_csv}
+"""Suffix -> form, for the files of a report."""
+
+
+def latex(text: str) -> str:
+    """``text`` with LaTeX's special characters escaped."""
+    return "".join(LATEX_SPECIAL.get(character, character) for character in text)
+
+
+def _text_cell(cell: Cell) -> str:
+    return f"{cell.text}*" if cell.mark == "best" else cell.text
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = latex(cell.text)
+    if cell.mark == "best":
+        return f"\\textbf{{{text}}}"
+    if cell.mark == "second":
+        return f"\\underline{{{text}}}"
+    return f"\\emph{{{text}}}" if cell.mark == "hole" else text
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = cell.text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    if cell.mark == "best":
+        return f"**{text}**"
+    if cell.mark == "second":
+        return f"<u>{text}</u>"
+    return f"*{text}*" if cell.mark == "hole" and text else text
+
+
+def _pipe_row(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    return f"| {' | '.join(_padded(row, widths, columns))} |"
+
+
+def _padded(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
+    return [
+        text.ljust(width) if column.align == "l" else text.rjust(width)
+        for text, width, column in zip(row, widths, columns, strict=True)
+    ]
+
+
+def _data(name: str, value: str) -> str:
+    return f' data-{name}="{html.escape(value)}"' if value else ""

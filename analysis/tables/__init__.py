@@ -1,0 +1,19 @@
+"""The tables of a report, each a :class:`analysis.render.Table`; every form of text comes later."""
+
+from analysis.tables.accuracy import accuracy
+from analysis.tables.anchors import published_figures, verdict
+from analysis.tables.checks import holes, selection
+from analysis.tables.comparisons import comparisons
+from analysis.tables.cost import cost
+from analysis.tables.gaps import gaps
+
+__all__ = [
+    "accuracy",
+    "comparisons",
+    "cost",
+    "gaps",
+    "holes",
+    "published_figures",
+    "selection",
+    "verdict",
+]

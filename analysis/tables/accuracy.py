@@ -1,0 +1,135 @@
+"""Methods x pairs: the table of the paper."""
+
+from __future__ import annotations
+
+import math
+
+from analysis import stats
+from analysis.collect import FINISHED
+from analysis.grid import TEST, ColumnKey, Grid, GridCell, pair_name, states_text
+from analysis.render import Cell, Column, Row, Table
+from analysis.tables.text import DASH, interval_text, mean_sd, signed
+
+REFERENCES = ("scratch", "kd")
+"""Methods that gains are measured from."""
+STALE = "†"
+
+
+def accuracy(grid: Grid) -> Table:
+    """Methods x pairs: mean ± sd (n); best bold, second underlined; gains over scratch and KD."""
+    columns = [Column("Method", "l")]
+    columns += [
+        Column(name, group=key.pair)
+        for name, key in zip(grid.column_names(), grid.columns, strict=True)
+    ]
+    compared = references(grid)
+    columns += [Column(f"gain over {reference}") for reference in compared]
+    marks = [_marks(grid, key) for key in grid.columns]
+    rows = [_teacher_row(grid, len(compared))]
+    for number, label in enumerate(grid.labels):
+        cells = [
+            score_cell(grid.cell(label, key), mark.get(label, ""))
+            for key, mark in zip(grid.columns, marks, strict=True)
+        ]
+        gains = [_gain_cell(grid, label, reference) for reference in compared]
+        rows.append(Row([Cell(label), *cells, *gains], label, rule_above=number == 0))
+    split = "Test" if grid.figure == TEST else "Validation"
+    return Table(
+        name="accuracy",
+        title=f"{split} accuracy",
+        columns=columns,
+        rows=rows,
+        caption=(
+            f"Top-1 (%) of the last epoch on {_datasets(grid)}: mean ± standard deviation over "
+            f"seeds (number of runs). {_seeds(grid)}"
+        ),
+        notes=_accuracy_notes(grid),
+    )
+
+
+def references(grid: Grid) -> list[str]:
+    """The rows that gains are measured from, where the experiment has them."""
+    found = (grid.label_of(method) for method in REFERENCES)
+    return [label for label in found if label is not None]
+
+
+def _marks(grid: Grid, key: ColumnKey) -> dict[str, str]:
+    """Best and second by mean; only cells without holes compete, ties share the mark."""
+    means = {
+        label: round(stats.mean(cell.scores), 2)
+        for label in grid.labels
+        if (cell := grid.cell(label, key)).complete
+    }
+    levels = sorted(set(means.values()), reverse=True)[:2]
+    names = dict(zip(levels, ("best", "second"), strict=False))
+    return {label: names[value] for label, value in means.items() if value in names}
+
+
+def score_cell(cell: GridCell, mark: str = "") -> Cell:
+    """Mean ± sd (n), ``2/3 runs`` where some are missing, the states where all are."""
+    if not cell.expected:
+        return DASH
+    if not cell.n:
+        return Cell(states_text(cell.states), "hole")
+    runs = str(cell.n) if cell.complete else f"{cell.n}/{cell.expected} runs"
+    stale = STALE if cell.stale else ""
+    text = f"{mean_sd(cell.scores)} ({runs}){stale}"
+    return Cell(text, mark if cell.complete else "hole")
+
+
+def _teacher_row(grid: Grid, gains: int) -> Row:
+    cells = [Cell("teacher")]
+    for key in grid.columns:
+        scores = grid.teacher_accuracy(key)
+        cells.append(Cell(f"{mean_sd(scores)} ({len(scores)})") if len(scores) else DASH)
+    return Row([*cells, *[DASH] * gains])
+
+
+def _gain_cell(grid: Grid, label: str, reference: str) -> Cell:
+    if label == reference:
+        return DASH
+    differences = stats.paired_differences(grid.array(label), grid.array(reference))
+    if not len(stats.present(differences)):
+        return Cell("no pair of runs", "hole")
+    interval = stats.t_interval(differences)
+    shown = "" if math.isnan(interval.low) else f" {interval_text(interval)}"
+    return Cell(f"{signed(stats.mean(differences))}{shown}")
+
+
+def _accuracy_notes(grid: Grid) -> list[str]:
+    notes = [f"{pair_name(key.pair)}: {_models_text(grid, key)}" for key in grid.columns]
+    notes.append(
+        "Gains are paired by seed"
+        + (" and averaged over pairs" if len(grid.columns) > 1 else "")
+        + ", in points, with the 95 % t interval of the mean difference."
+    )
+    expected = grid.students
+    lacking = expected[expected["state"] != FINISHED]
+    if len(lacking):
+        counts = {str(k): int(v) for k, v in lacking["state"].value_counts().items()}
+        notes.append(
+            f"{len(lacking)} of {len(expected)} runs have no result ({states_text(counts)}): their "
+            "cells say so, and only complete cells compete for best and second."
+        )
+    if expected["stale"].any():
+        notes.append(f"{STALE} some runs of this cell were made by other code than the rest.")
+    return notes
+
+
+def _models_text(grid: Grid, key: ColumnKey) -> str:
+    teacher, student = grid.models(key)
+    runs = grid.students[grid.students["column"] == key]
+    epochs = (
+        sorted({int(n) for n in runs["config/epochs"].dropna()}) if "config/epochs" in runs else []
+    )
+    length = f", {' or '.join(map(str, epochs))} epochs" if epochs else ""
+    return f"{student} taught by {teacher or 'nobody'}, recipe {key.recipe}{length}"
+
+
+def _datasets(grid: Grid) -> str:
+    return ", ".join(dict.fromkeys(key.dataset for key in grid.columns))
+
+
+def _seeds(grid: Grid) -> str:
+    n = len(grid.seeds)
+    return f"{n} seed{'s' if n > 1 else ''}: {', '.join(map(str, grid.seeds))}."

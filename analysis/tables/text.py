@@ -1,0 +1,86 @@
+"""Numbers as the tables print them; a missing number is a dash."""
+
+from __future__ import annotations
+
+import math
+
+from numpy.typing import ArrayLike
+
+from analysis import stats
+from analysis.render import Cell
+
+DASH = Cell("–")
+
+
+def mean_sd(scores: ArrayLike) -> str:
+    """``92.30 ± 0.48``; a single value has no deviation."""
+    spread = stats.sd(scores)
+    deviation = "" if math.isnan(spread) else f" ± {spread:.2f}"
+    return f"{stats.mean(scores):.2f}{deviation}"
+
+
+def number(value: float, digits: int) -> str:
+    """With so many decimals."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    """Two decimals and the sign."""
+    return "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
+
+
+def interval_text(interval: stats.Interval) -> str:
+    """``[+0.10, +0.90]``"""
+    if math.isnan(interval.low):
+        return "–"
+    return f"[{signed(interval.low)}, {signed(interval.high)}]"
+
+
+def p_text(value: float) -> str:
+    """Three decimals, never ``0.000``."""
+    if math.isnan(value):
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def seeds_text(n: int | None) -> str:
+    """None is what :func:`analysis.stats.seeds_needed` gives beyond 1,000."""
+    return ">1000" if n is None else str(n)
+
+
+def count(value: float, *, sign: bool = False) -> str:
+    """With k, M or G; ``sign`` puts a plus before what is added."""
+    if math.isnan(value):
+        return "–"
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit:
+            return f"{'+' if sign else ''}{value / limit:.2f}{unit}"
+    return f"{'+' if sign and value else ''}{value:.0f}"
+
+
+def mebibytes(value: float) -> str:
+    """Bytes as MiB."""
+    return "–" if math.isnan(value) else f"{value / 2**20:,.0f} MiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as s, min or h."""
+    if math.isnan(seconds):
+        return "–"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def shorten(text: str, limit: int = 160) -> str:
+    """At most ``limit`` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def mean_cell(values: ArrayLike, digits: int) -> Cell:
+    """Mean and deviation of what is there."""
+    if not stats.present(values).size:
+        return DASH
+    spread = stats.sd(values)
+    deviation = "" if math.isnan(spread) else f" ± {spread:.{digits}f}"
+    return Cell(f"{stats.mean(values):.{digits}f}{deviation}")

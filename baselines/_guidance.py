@@ -1,0 +1,252 @@
+"""What a frozen classifier would like a feature to be: gradients of its log-probabilities.
+
+A reader turns features x [B, C, H, W] into logits. Where it is global average pooling and a linear
+layer, the gradient of sum_k q_k log p_k has a closed form, the same at every position:
+(q - p) W / (temperature H W). Anything else goes through autograd.
+
+Shapes: B batch, K classes, C channels, H and W height and width; s student, t teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines._adapters import BatchNorm
+from baselines._losses import TINY
+from suite.taps import TappedModel, UnsupportedModel
+
+
+class Reader(Protocol):
+    """A classifier of features."""
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, K]."""
+        ...
+
+    def gradient(self, features: Tensor, target: Tensor, temperature: float) -> Tensor:
+        """d sum_k q_k log softmax(logits / temperature)_k / d features, of their shape.
+
+        ``target`` q is [B, K], each row a distribution.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LinearReader:
+    """Global average pooling and a linear layer."""
+
+    weight: Tensor  # [K, C]
+    bias: Tensor  # [K]
+
+    def logits(self, features: Tensor) -> Tensor:
+        """See :class:`Reader`."""
+        return functional.linear(features.mean((2, 3)), self.weight, self.bias)
+
+    def gradient(self, features: Tensor, target: Tensor, temperature: float) -> Tensor:
+        """See :class:`Reader`; in closed form."""
+        height, width = features.shape[2:]
+        missing = target - functional.softmax(self.logits(features) / temperature, dim=1)
+        pull = missing @ self.weight / (temperature * height * width)  # [B, C]
+        return pull[:, :, None, None].expand_as(features)
+
+    def after(self, weight: Tensor, bias: Tensor) -> LinearReader:
+        """The reader of y where this one reads x = weight y + bias; [C, C_y] and [C]."""
+        return LinearReader(self.weight @ weight, self.bias + self.weight @ bias)
+
+
+@dataclass(frozen=True)
+class AutogradReader:
+    """Any classifier of features."""
+
+    function: Callable[[Tensor], Tensor]
+
+    def logits(self, features: Tensor) -> Tensor:
+        """See :class:`Reader`."""
+        return self.function(features)
+
+    def gradient(self, features: Tensor, target: Tensor, temperature: float) -> Tensor:
+        """See :class:`Reader`; works under ``no_grad`` too."""
+        with torch.enable_grad():
+            leaf = features.detach().requires_grad_()
+            log_p = functional.log_softmax(self.function(leaf) / temperature, dim=1)
+            (gradient,) = torch.autograd.grad((target * log_p).sum(), leaf)
+        return gradient
+
+
+class TeacherHead(nn.Module):
+    """The teacher's frozen classifier as a reader of maps [B, C_t, H, W], or [B, D_t, 1, 1].
+
+    ``pooled`` reads pooled features as maps of one position, by the linear classifier. With
+    ``trained`` False it is a random linear classifier of the same scale, a negative control.
+    Maps of another size than the teacher's are resized for heads that are not linear.
+    """
+
+    untrained: Tensor | None  # [K, C_t]
+
+    def __init__(self, teacher: TappedModel, *, pooled: bool, trained: bool) -> None:
+        super().__init__()
+        self._head = teacher.head
+        _, height, width = teacher.shapes["map"]
+        self._size = (height, width)
+        self.linear = pooled or not trained or teacher.head.pools_linearly
+        channels = teacher.shapes["pooled" if pooled else "map"][0]
+        weight = teacher.head.weight
+        self.std = weight.std()
+        """Of the classifier's entries."""
+        random = self.std * torch.randn(len(weight), channels, device=weight.device)
+        self.register_buffer("untrained", None if trained else random)
+
+    def reader(self) -> LinearReader | None:
+        """The linear reader, None where the head is not linear."""
+        if not self.linear:
+            return None
+        if self.untrained is not None:
+            return LinearReader(self.untrained, self.untrained.new_zeros(len(self.untrained)))
+        return LinearReader(self._head.weight, self._head.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, C_t, H, W] -> logits [B, K]; gradients reach the features."""
+        linear = self.reader()
+        if linear is not None:
+            return linear.logits(features)
+        if features.shape[2:] != self._size:
+            features = functional.adaptive_avg_pool2d(features, self._size)
+        return self._head.from_map(features)
+
+
+def head_reads_maps(teacher: TappedModel) -> bool:
+    """False for heads that read a class token."""
+    weight = teacher.head.weight
+    probe = torch.zeros(2, *teacher.shapes["map"], device=weight.device, dtype=weight.dtype)
+    try:
+        with torch.no_grad():
+            teacher.head.from_map(probe)
+    except UnsupportedModel:
+        return False
+    return True
+
+
+class Projector(nn.Module):
+    """1x1 convolution and batch normalisation from the student's channels to the teacher's."""
+
+    def __init__(self, student_channels: int, teacher_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(student_channels, teacher_channels, 1, bias=False)
+        self.bn = BatchNorm(teacher_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, C_s, H, W] -> [B, C_t, H, W]."""
+        projected: Tensor = self.bn(self.conv(features))
+        return projected
+
+    def frozen(self) -> tuple[Tensor, Tensor]:
+        """The map it is in evaluation mode: weight [C_t, C_s], bias [C_t]; no gradient."""
+        bn: Any = self.bn  # its running figures are optional in torch's types
+        with torch.no_grad():
+            scale = bn.weight / (bn.running_var + bn.eps).sqrt()
+            return scale[:, None] * self.conv.weight.flatten(1), bn.bias - scale * bn.running_mean
+
+
+class RunningScale(nn.Module):
+    """Features brought to mean 0 per channel (``centred``) and mean square 1, by running figures.
+
+    The figures are exponential averages over batches, without bias towards their start; one scale
+    for all channels keeps angles. The inverse is exact.
+    """
+
+    mean_sum: Tensor  # [C]
+    square_sum: Tensor  # [C]
+    weight_sum: Tensor  # scalar, tends to 1
+
+    def __init__(
+        self, channels: int, gather: Callable[[Tensor], Tensor], *, centred: bool, momentum: float
+    ) -> None:
+        super().__init__()
+        self._gather = gather
+        self.centred = centred
+        self.momentum = momentum
+        self.register_buffer("mean_sum", torch.zeros(channels))
+        self.register_buffer("square_sum", torch.zeros(channels))
+        self.register_buffer("weight_sum", torch.zeros(()))
+
+    @torch.no_grad()
+    def update(self, features: Tensor) -> None:
+        """Take in one batch [B, C, H, W]; all ranks together."""
+        means = self._gather(features.mean((2, 3))).mean(0)
+        squares = self._gather(features.square().mean((2, 3))).mean(0)
+        self.mean_sum.lerp_(means.to(self.mean_sum.dtype), self.momentum)
+        self.square_sum.lerp_(squares.to(self.square_sum.dtype), self.momentum)
+        self.weight_sum.lerp_(torch.ones_like(self.weight_sum), self.momentum)
+
+    def figures(self) -> tuple[Tensor, Tensor]:
+        """Mean [C] (zeros unless ``centred``) and scale (scalar) of the features so far."""
+        weight = self.weight_sum.clamp(min=torch.finfo(self.weight_sum.dtype).tiny)
+        mean = self.mean_sum / weight if self.centred else torch.zeros_like(self.mean_sum)
+        variance = (self.square_sum / weight - mean.square()).clamp(min=0).mean()
+        return mean, (variance + VARIANCE_FLOOR).sqrt()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, C, H, W] -> normalised; gradients pass, the figures get none."""
+        mean, scale = self.figures()
+        return (features - mean[:, None, None]) / scale
+
+    def undo(self, normalised: Tensor) -> Tensor:
+        """The inverse."""
+        mean, scale = self.figures()
+        return normalised * scale + mean[:, None, None]
+
+
+VARIANCE_FLOOR = 1e-8
+"""Keeps features that are constant from being divided by zero."""
+
+
+def reader_of(head: TeacherHead, projector: Projector | None, scale: RunningScale) -> Reader:
+    """The teacher's classifier as a function of normalised features, frozen as of now.
+
+    It undoes the scale, projects (unless None) and reads.
+    """
+    weight, bias = projector.frozen() if projector is not None else (None, None)
+    linear = head.reader()
+    if linear is None:
+        return AutogradReader(lambda x: head(_affine(scale.undo(x), weight, bias)))
+    if weight is not None and bias is not None:
+        linear = linear.after(weight, bias)
+    mean, size = scale.figures()
+    return LinearReader(linear.weight * size, linear.bias + linear.weight @ mean)
+
+
+def _affine(features: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    if weight is None:
+        return features
+    return functional.conv2d(features, weight[:, :, None, None], bias)
+
+
+def feature_health(
+    reader: Reader, original: Tensor, denoised: Tensor, label: Tensor
+) -> dict[str, Tensor]:
+    """How normalised features [B, C, H, W] before and after denoising compare; scalars.
+
+    ``effective_dimensions`` is the participation ratio of the pooled originals' covariance (1: all
+    on a line; at most B - 1), ``spread`` their root mean square distance from the mean.
+    """
+    x, y = original.mean((2, 3)), denoised.mean((2, 3))  # [B, C]
+    centred = x - x.mean(0)
+    gram = centred @ centred.T  # [B, B], has the spectrum of the covariance
+    return {
+        "original_head_top1_percent": _top1_percent(reader.logits(original), label),
+        "denoised_head_top1_percent": _top1_percent(reader.logits(denoised), label),
+        "cosine": functional.cosine_similarity(x, y).mean(),
+        "norm_ratio": y.norm() / x.norm().clamp(min=TINY),
+        "effective_dimensions": gram.trace().square() / gram.square().sum().clamp(min=TINY),
+        "spread": centred.square().mean().sqrt(),
+    }
+
+
+def _top1_percent(logits: Tensor, label: Tensor) -> Tensor:
+    return 100 * (logits.argmax(1) == label).float().mean()

@@ -1,0 +1,301 @@
+"""DSKD: the student learns from its own features after the teacher's classifier has denoised them.
+
+A reimplementation from the abstract of the paper, whose code is not public; ``docs/dskd.md`` names
+every choice. One step, in the default reading:
+
+1. x: the student's last feature map, centred and scaled by running figures (``RunningScale``).
+2. ``diffusion``: a light denoiser learns to predict the noise in noised x (no gradient to x).
+3. x is noised to ``t_start`` and brought back in ``diffusion_steps`` DDIM steps, each bent towards
+   what the teacher's classifier, reading x through the projector P, wants to see (``guidance``).
+4. ``lsh``: locality-sensitive hashes of x learn the codes of the denoised x (no gradient to it).
+5. ``anchor``: P learns to speak the teacher's language: the teacher's classifier on P(x).
+
+The deployed student is the plain network.
+
+Shapes: B batch, K classes, C channels, H and W height and width; s student, t teacher.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn import functional
+
+from baselines import _diffusion as diffusion
+from baselines import _guidance as guidance
+from baselines import _hashing as hashing
+from baselines.kd import kd_loss
+from suite.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Setup,
+    UnsupportedPair,
+    tunable,
+)
+from suite.rng import Draws
+from suite.taps import Outputs
+
+INSPECT_SEED = 0
+"""Of the noise in :meth:`DSKD.inspect`, which must not move the training stream."""
+
+
+class DSKDConfig(MethodConfig):
+    """Our reading of the abstract; what has no source is a choice of ours (``docs/dskd.md``)."""
+
+    # The feature and its space
+    feature: Literal["auto", "map", "pooled"] = "auto"
+    """``auto``: the last map, or the pooled feature where the teacher's head reads no map."""
+    space: Literal["student", "teacher"] = "student"
+    """Where diffusion and hashing happen: on the student's feature, or on its projection."""
+    centred: bool = True
+    momentum: float = Field(0.1, gt=0, le=1)  # of running figures, as batch normalisation
+    teacher_head: Literal["trained", "untrained"] = "trained"  # untrained: negative control
+
+    # Diffusion
+    diffusion_source: Literal["student", "teacher"] = "student"
+    """Whose features the denoiser learns; ``teacher`` (as DiffKD) needs ``space: teacher``."""
+    diffusion_weight: float = tunable(1.0, low=0.1, high=10.0, log=True, ge=0)
+    """Only the denoiser gets this term's gradient: under SGD it scales its learning rate."""
+    denoiser_width: float = Field(0.25, gt=0, le=4)  # of C; a quarter in DiffKD
+    start: Literal["noised", "adapter"] = "noised"
+    """``adapter``: mixed with noise by the share that DiffKD's noise adapter guesses."""
+    t_start: int = tunable(500, low=100, high=900, ge=1, lt=diffusion.TIMES)  # DiffKD: 500 of 1000
+    diffusion_steps: int = tunable(5, low=1, high=20, ge=0)  # DiffKD: 5; 0: x itself (control)
+
+    # Guidance
+    guidance_target: Literal["label", "teacher", "shuffled"] = "teacher"
+    """The class, the teacher's prediction, or another image's label (negative control)."""
+    guide_at: Literal["x_t", "x_0"] = "x_0"  # Dhariwal and Nichol 2021: x_t
+    guidance_scale: float = tunable(1.0, low=0.1, high=100.0, log=True, ge=0)
+    guidance_temperature: float = tunable(1.0, low=1.0, high=8.0, log=True, gt=0)
+
+    # Hashing
+    hash_bits: int = tunable(2048, low=64, high=8192, log=True, ge=1)  # LSHFM, ImageNet: 2,048
+    hash_bias: Literal["zero", "mean", "median"] = "zero"
+    """Where the hyperplanes cut: at 0, or at the running mean or median of denoised features."""
+    hash_std: float | Literal["classifier"] = "classifier"
+    """Of the entries of W; ``classifier``: of the teacher's classifier weights, as LSHFM."""
+    hash_at: Literal["pooled", "positions"] = "pooled"
+    target_loss: Literal["lsh", "l2"] = "lsh"  # l2 between the features: negative control
+    lsh_weight: float = tunable(1.0, low=0.1, high=10.0, log=True, ge=0)
+    lsh_warmup_epochs: int = Field(0, ge=0)
+    only_correct: bool = False
+    """``lsh`` only on images that the teacher classifies correctly, as LSHFM."""
+
+    # The other terms
+    ce_weight: float = tunable(1.0, low=0.0, high=1.0, ge=0)
+    anchor: Literal["none", "ce", "kl"] = "kl"
+    """The teacher's classifier on P(x) against the label, or against the teacher's prediction."""
+    anchor_weight: float = tunable(1.0, low=0.1, high=10.0, log=True, ge=0)
+    anchor_temperature: float = tunable(4.0, low=1.0, high=16.0, log=True, gt=0)  # as KD
+    anchor_reaches_student: bool = True
+    """False: the anchor trains the projector alone."""
+    kd_weight: float = Field(0.0, ge=0)  # for a row "DSKD+KD"
+    kd_temperature: float = Field(4.0, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.diffusion_source == "teacher" and self.space == "student":
+            raise ValueError("diffusion_source 'teacher' needs space 'teacher'")
+        if self.diffusion_steps > self.t_start:
+            raise ValueError(
+                f"diffusion_steps {self.diffusion_steps} must be at most t_start {self.t_start}"
+            )
+        if self.hash_std != "classifier" and self.hash_std <= 0:
+            raise ValueError(f"hash_std {self.hash_std} must be 'classifier' or above 0")
+        return self
+
+
+class DSKD(Distiller):
+    """Student self-distillation through teacher-guided diffusion."""
+
+    paper = (
+        "Wang et al.: Teacher-Guided Student Self-Knowledge Distillation Using Diffusion Model, "
+        "2026 (arXiv 2602.02107)"
+    )
+    Config = DSKDConfig
+    config: DSKDConfig
+
+    def __init__(self, config: DSKDConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        teacher = setup.require_teacher()
+        reads_maps = config.feature != "pooled" and guidance.head_reads_maps(teacher)
+        if config.feature == "map" and not reads_maps:
+            raise UnsupportedPair("feature 'map': the teacher's head reads no map; use 'pooled'")
+        self._tap = "map" if reads_maps else "pooled"
+        self._draws = setup.draws
+        self._health: dict[str, Tensor] = {}
+        c_s, c_t = setup.student.shapes[self._tap][0], teacher.shapes[self._tap][0]
+        channels = c_s if config.space == "student" else c_t
+        trained = config.teacher_head == "trained"
+        self.head = guidance.TeacherHead(teacher, pooled=not reads_maps, trained=trained)
+        self.projector = guidance.Projector(c_s, c_t)
+        self.scale = guidance.RunningScale(
+            channels, setup.gather, centred=config.centred, momentum=config.momentum
+        )
+        self.schedule = diffusion.Schedule()
+        width = max(round(channels * config.denoiser_width), 1)
+        kernel = 3 if reads_maps else 1
+        self.denoiser = diffusion.WaveDenoiser(self.schedule, channels, width, kernel)
+        self.adapter = None
+        if config.start == "adapter":
+            self.adapter = diffusion.NoiseAdapter(channels, vector=not reads_maps)
+        std = config.hash_std if config.hash_std != "classifier" else float(self.head.std)
+        self.hash = hashing.HashLayer(channels, config.hash_bits, std, setup.draws)
+
+    def student_taps(self) -> tuple[str, ...]:
+        """The last map or the pooled feature."""
+        return (self._tap,)
+
+    def teacher_taps(self) -> tuple[str, ...]:
+        """The same of the teacher if the denoiser learns its features, else none."""
+        return (self._tap,) if self.config.diffusion_source == "teacher" else ()
+
+    def losses(
+        self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress
+    ) -> dict[str, Tensor]:
+        """``ce``, ``diffusion`` and ``lsh``, and as configured ``adapter``, ``anchor``, ``kd``."""
+        settings = self.config
+        feature = _as_map(student[self._tap])  # [B, C_s, H, W]
+        projected = self.projector(feature)  # [B, C_t, H, W]
+        in_space = feature if settings.space == "student" else projected
+        from_teacher = settings.diffusion_source == "teacher"
+        source = _as_map(teacher[self._tap]) if from_teacher else in_space.detach()
+        self.scale.update(source)
+        x = self.scale(in_space)
+
+        terms = {
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "diffusion": settings.diffusion_weight * self._diffusion_loss(self.scale(source)),
+        }
+        if self.adapter is not None:
+            terms["adapter"] = settings.diffusion_weight * self._adapter_loss(x.detach())
+        target = self._guidance_target(batch, teacher, self._draws)
+        denoised = self._denoise(x.detach(), target, self._draws)
+        chosen = (teacher.logits.argmax(1) == batch.label) | (not settings.only_correct)
+        distance = hashing.mean_over(chosen, self._target_loss(x, denoised.clean))
+        warmup = progress.warmup(settings.lsh_warmup_epochs)
+        terms["lsh"] = warmup * settings.lsh_weight * distance
+        if settings.anchor != "none":
+            alone = not settings.anchor_reaches_student
+            read = self.head(self.projector(feature.detach()) if alone else projected)
+            terms["anchor"] = settings.anchor_weight * self._anchor(read, batch, teacher)
+        if settings.kd_weight > 0:
+            distance = kd_loss(student.logits, teacher.logits, settings.kd_temperature)
+            terms["kd"] = settings.kd_weight * distance
+        self._examine(x.detach(), denoised, batch)
+        return terms
+
+    def _diffusion_loss(self, clean: Tensor) -> Tensor:
+        """E ||eps - eps_theta(x_t, t)||^2 per entry, t uniform over 0..t_start."""
+        noise = self._draws.normal(len(clean), *clean.shape[1:])
+        time = self._draws.integers(len(clean), high=self.config.t_start + 1)
+        noisy = self.schedule.add_noise(clean, noise, time)
+        loss = functional.mse_loss(self.denoiser(noisy, time), noise)
+        with torch.no_grad():
+            untaught = functional.mse_loss(self.schedule.untaught_guess(noisy, time), noise)
+            self._health["diffusion_relative"] = loss / untaught
+        return loss
+
+    def _start(self, clean: Tensor, draws: Draws) -> Tensor:
+        """x noised to t_start."""
+        noise = draws.normal(len(clean), *clean.shape[1:])
+        if self.adapter is not None:
+            return diffusion.mix(clean, noise, self.adapter(clean))
+        time = torch.full((1,), self.config.t_start, device=clean.device)
+        return self.schedule.add_noise(clean, noise, time)
+
+    def _adapter_loss(self, clean: Tensor) -> Tensor:
+        start = self._start(clean, self._draws)
+        time = self.config.t_start
+        return diffusion.adapter_loss(self.schedule, self.denoiser, start, clean, time)
+
+    def _guidance_target(self, batch: Batch, teacher: Outputs, draws: Draws) -> Tensor:
+        """[B, K], each row a distribution."""
+        settings, label = self.config, batch.label
+        if settings.guidance_target == "teacher":
+            return functional.softmax(teacher.logits / settings.guidance_temperature, dim=1)
+        if settings.guidance_target == "shuffled":
+            label = label[draws.normal(len(label)).argsort()]
+        return functional.one_hot(label, teacher.logits.shape[1]).to(teacher.logits.dtype)
+
+    @torch.no_grad()
+    def _denoise(self, clean: Tensor, target: Tensor, draws: Draws) -> diffusion.Sampled:
+        """x to t_start and back under the teacher's guidance; no gradient."""
+        settings, reader = self.config, self.reader()
+
+        def guide(noisy: Tensor, predicted: Tensor) -> Tensor:
+            at = predicted if settings.guide_at == "x_0" else noisy
+            pull = reader.gradient(at, target, settings.guidance_temperature)
+            return settings.guidance_scale * pull
+
+        times = diffusion.spaced_times(settings.t_start, settings.diffusion_steps)
+        start = self._start(clean, draws) if settings.diffusion_steps > 0 else clean
+        guide_if_any = guide if settings.guidance_scale > 0 else None
+        return diffusion.sample(self.schedule, self.denoiser, start, times, guide_if_any)
+
+    def reader(self) -> guidance.Reader:
+        """The teacher's classifier as a function of x."""
+        in_student_space = self.config.space == "student"
+        projector = self.projector if in_student_space else None
+        return guidance.reader_of(self.head, projector, self.scale)
+
+    def _target_loss(self, x: Tensor, denoised: Tensor) -> Tensor:
+        """[B]: from x to the denoised x, by their codes or (control) directly."""
+        settings = self.config
+        rows, target = self._rows(x), self._rows(denoised)  # [B, P, C]
+        if settings.target_loss == "l2":
+            return (rows - target).square().mean((1, 2))
+        self.hash.follow(target.flatten(0, 1), settings.hash_bias, settings.momentum)
+        hashes, wanted = self.hash(rows), self.hash(target)  # [B, P, bits]
+        self._health |= hashing.code_health(hashes.detach(), wanted)
+        return hashing.code_loss_per_row(hashes.flatten(1), wanted.flatten(1))
+
+    def _rows(self, feature: Tensor) -> Tensor:
+        """[B, C, H, W] -> what is hashed, [B, P, C]: the pooled feature, or all positions."""
+        rows = feature.flatten(2).transpose(1, 2)
+        return rows if self.config.hash_at == "positions" else rows.mean(1, keepdim=True)
+
+    def _anchor(self, logits: Tensor, batch: Batch, teacher: Outputs) -> Tensor:
+        if self.config.anchor == "ce":
+            return functional.cross_entropy(logits, batch.label)
+        return kd_loss(logits, teacher.logits, self.config.anchor_temperature)
+
+    @torch.no_grad()
+    def _examine(self, x: Tensor, denoised: diffusion.Sampled, batch: Batch) -> None:
+        self._health["guidance_ratio"] = denoised.guidance_ratio
+        self._health |= guidance.feature_health(self.reader(), x, denoised.clean, batch.label)
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Health of the last step; ``docs/dskd.md`` says what each figure should look like."""
+        return dict(self._health)
+
+    @torch.no_grad()
+    def inspect(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        """Pooled features before and after denoising [B, C], and the teacher head's trajectory.
+
+        ``trajectory_nll`` [B, steps + 1]: its negative log-likelihood of the label at every x_t.
+        The noise is the same at every call and leaves the training stream alone.
+        """
+        draws = Draws(torch.Generator(batch.label.device).manual_seed(INSPECT_SEED))
+        feature = _as_map(student[self._tap])
+        in_space = feature if self.config.space == "student" else self.projector(feature)
+        target = self._guidance_target(batch, teacher, draws)
+        sampled = self._denoise(self.scale(in_space), target, draws)
+        logits = [self.reader().logits(noisy) for noisy in sampled.trajectory]
+        surprise = [functional.cross_entropy(it, batch.label, reduction="none") for it in logits]
+        return {
+            "original": in_space.mean((2, 3)),
+            "denoised": self.scale.undo(sampled.clean).mean((2, 3)),
+            "trajectory_nll": torch.stack(surprise, dim=1),
+        }
+
+
+def _as_map(feature: Tensor) -> Tensor:
+    """A pooled feature [B, D] as a map [B, D, 1, 1]; maps stay."""
+    return feature if feature.ndim == 4 else feature[:, :, None, None]

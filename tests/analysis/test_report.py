@@ -1,0 +1,129 @@
+"""The whole report, from a store with holes to files one can open."""
+
+import html.parser
+import re
+
+import pytest
+from synthetic_store import digits
+
+from analysis.report import ReportError, build
+
+
+@pytest.fixture(scope="module")
+def report(finished, tmp_path_factory):
+    return build(finished.root, finished.manifest, tmp_path_factory.mktemp("report"))
+
+
+def test_tables_come_in_three_forms_and_figures_in_two(report):
+    names = {path.name for path in report.files}
+    for table in ("accuracy", "comparisons", "selection", "cost", "gap"):
+        assert {f"{table}.md", f"{table}.tex", f"{table}.csv"} <= names
+    for figure in ("curves", "gap", "gap-accuracy", "embedding"):
+        assert {f"{figure}.pdf", f"{figure}.png"} <= names
+    assert all(path.stat().st_size > 0 for path in report.files)
+    assert report.index.name == "index.html"
+
+
+def test_the_terminal_gets_the_table_the_count_and_the_places(report):
+    text = str(report)
+    assert "dskd" in text
+    assert "19 of 19 runs finished" in text
+    assert str(report.index) in text
+
+
+def test_pictures_have_their_paper_sizes(report):
+    import matplotlib.image
+
+    widths = {}
+    for path in report.files:
+        if path.suffix == ".png":
+            widths[path.stem] = matplotlib.image.imread(path).shape[1] / 220
+    assert widths["curves"] == pytest.approx(3.3, abs=0.01)
+    assert widths["embedding"] == pytest.approx(6.9, abs=0.01)
+
+
+def test_the_page_is_whole_in_itself_and_well_formed(report):
+    page = report.index.read_text()
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page)
+    names = set(re.findall(r'id="([^"]*)"', page))
+    assert {address[1:] for address in addresses if address.startswith("#")} <= names
+    open_tags: list[str] = []
+
+    class Checker(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag not in ("meta", "link", "img", "input", "br"):
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            assert open_tags.pop() == tag
+
+    Checker().feed(page)
+    assert open_tags == []
+
+
+def test_the_page_names_command_versions_and_filters(report):
+    page = report.index.read_text()
+    assert "make sweep EXP=made_up" in page
+    assert "torch 2.6.0" in page
+    assert 'name="method" value="dskd" checked' in page
+
+
+def test_a_store_with_every_kind_of_hole_gives_a_report_that_shows_them(tmp_path):
+    store = digits(tmp_path / "runs", seeds=(0, 1))
+    store.fail(store.add("kd", 2), "<script>alert(1)</script>")
+    store.metrics(store.add("crd", 2), 4)
+    store.add("dkd", 2)
+    broken = store.add("dskd", 2)
+    store.finish(broken)
+    (store.path(broken) / "result.json").write_text('{"run_id": ')
+    report = build(store.root, store.write_manifest(), tmp_path / "report")
+    assert "13 of 17 runs finished (1 damaged, 1 failed, 1 missing, 1 unfinished)" in str(report)
+    assert "2/3 runs" in str(report)
+    page = report.index.read_text()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "epoch 4 of 30" in page
+
+
+def test_a_sweep_that_has_only_begun_gives_a_report_too(store, tmp_path):
+    store.add_teacher("net_teacher")
+    for label in ("scratch", "kd"):
+        store.add(label, 0)
+    report = build(store.root, store.write_manifest(), tmp_path / "report")
+    assert "0 of 3 runs finished (3 missing)" in str(report)
+
+
+def test_a_table_of_an_earlier_report_does_not_stay(store, tmp_path):
+    store.fail(store.add("kd", 0))
+    store.finish(store.add("kd", 1), features=False)
+    manifest, out = store.write_manifest(), tmp_path / "report"
+    build(store.root, manifest, out)
+    assert (out / "tables" / "holes.md").exists()
+    store.finish(store.entries[0], features=False)
+    build(store.root, manifest, out)
+    assert not (out / "tables" / "holes.md").exists()
+
+
+def test_two_pairs_have_a_column_and_a_set_of_figures_each(tmp_path):
+    store = digits(tmp_path / "runs", labels=("scratch", "kd"), seeds=(0, 1))
+    for seed in (0, 1):
+        for label in ("scratch", "kd"):
+            store.finish(store.add(label, seed, "big/small"))
+    report = build(store.root, store.write_manifest(), tmp_path / "report")
+    names = {path.name for path in report.files}
+    assert {"curves-1.pdf", "curves-2.pdf", "embedding-2.png"} <= names
+    assert "big → small" in str(report)
+
+
+def test_the_same_runs_give_the_same_files(finished, report, tmp_path):
+    again = build(finished.root, finished.manifest, tmp_path)
+    for first, second in zip(report.files, again.files, strict=True):
+        assert first.read_bytes() == second.read_bytes(), first.name
+
+
+def test_an_unwritable_place_is_named(finished, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReportError, match="cannot write the report to"):
+        build(finished.root, finished.manifest, tmp_path / "file" / "report")

@@ -1,0 +1,189 @@
+"""Tables: no hole is averaged over, recipes do not mix, published figures stand beside ours."""
+
+import numpy as np
+import pytest
+
+from analysis import tables
+from analysis.collect import collect
+from analysis.grid import Grid
+
+
+def grid_of(store):
+    return Grid(collect(store.root, store.write_manifest()))
+
+
+def texts(table):
+    return {row.cells[0].text: [cell.text for cell in row.cells[1:]] for row in table.rows}
+
+
+def marks(table, column=1):
+    return {row.cells[0].text: row.cells[column].mark for row in table.rows}
+
+
+def fill(store, label, scores, **more):
+    for seed, score in enumerate(scores):
+        store.finish(store.add(label, seed, **more), score, features=False)
+
+
+def test_mean_deviation_and_number_of_runs(store):
+    fill(store, "kd", [90.0, 91.0, 92.0])
+    assert texts(tables.accuracy(grid_of(store)))["kd"][0] == "91.00 ± 1.00 (3)"
+
+
+def test_one_run_has_no_deviation(store):
+    fill(store, "kd", [90.0])
+    table = tables.accuracy(grid_of(store))
+    assert texts(table)["kd"][0] == "90.00 (1)"
+    assert "1 seed: 0." in table.caption
+
+
+def test_best_is_bold_and_second_underlined(store):
+    fill(store, "scratch", [80.0, 81.0])
+    fill(store, "kd", [90.0, 91.0])
+    fill(store, "dkd", [85.0, 86.0])
+    table = tables.accuracy(grid_of(store))
+    assert marks(table) == {"teacher": "", "scratch": "", "kd": "best", "dkd": "second"}
+
+
+def test_a_cell_with_a_failed_run_says_so_and_does_not_compete(store):
+    fill(store, "kd", [90.0, 91.0])
+    for seed, score in enumerate([95.0, None, 96.0]):
+        entry = store.add("dkd", seed)
+        if score is None:
+            store.fail(entry)
+        else:
+            store.finish(entry, score, features=False)
+    table = tables.accuracy(grid_of(store))
+    assert texts(table)["dkd"][0] == "95.50 ± 0.71 (2/3 runs)"
+    assert marks(table)["dkd"] == "hole"
+    assert marks(table)["kd"] == "best"
+    assert any("1 of 5 runs have no result (1 failed)" in note for note in table.notes)
+
+
+def test_a_cell_without_any_result_names_the_states(store):
+    fill(store, "kd", [90.0])
+    store.fail(store.add("dkd", 0))
+    store.add("dkd", 1)
+    assert texts(tables.accuracy(grid_of(store)))["dkd"][0] == "1 failed, 1 missing"
+
+
+def test_gains_are_paired_by_seed(store):
+    fill(store, "scratch", [80.0, 90.0])
+    fill(store, "kd", [81.0, 91.0])
+    gain = texts(tables.accuracy(grid_of(store)))["kd"][1]
+    assert gain == "+1.00 [+1.00, +1.00]"  # though the runs of a method differ by 10 points
+
+
+def test_runs_of_two_recipes_get_two_columns(store):
+    fill(store, "kd", [90.0, 91.0], recipe="short")
+    fill(store, "kd", [70.0, 71.0], recipe="long")
+    table = tables.accuracy(grid_of(store))
+    headers = [column.header for column in table.columns[1:3]]
+    assert headers == ["teacher → student (short)", "teacher → student (long)"]
+    assert texts(table)["kd"][:2] == ["90.50 ± 0.71 (2)", "70.50 ± 0.71 (2)"]
+
+
+def test_stale_runs_are_marked(store):
+    fill(store, "kd", [90.0, 91.0])
+    store.finish(store.add("dkd", 0), 90.0, source="b" * 64)
+    table = tables.accuracy(grid_of(store))
+    assert texts(table)["dkd"][0] == "90.00 (1)†"
+    assert any(note.startswith("†") for note in table.notes)
+
+
+def test_the_teacher_has_its_own_row(store):
+    fill(store, "kd", [90.0])
+    assert texts(tables.accuracy(grid_of(store)))["teacher"][0] == "96.40 (1)"
+
+
+def test_the_teachers_own_record_is_used_before_any_student_is_done(store):
+    store.finish(store.add_teacher("net_teacher"), 97.5, features=False)
+    store.add("kd", 0)
+    assert texts(tables.accuracy(grid_of(store)))["teacher"][0] == "97.50 (1)"
+
+
+def test_every_pair_of_rows_is_compared_once(store):
+    fill(store, "scratch", [80.0, 81.5, 82.0])
+    fill(store, "kd", [90.0, 91.0, 92.5])
+    fill(store, "dkd", [90.5, 91.0, 92.0])
+    table = tables.comparisons(grid_of(store))
+    pairs = [(row.cells[0].text, row.cells[1].text) for row in table.rows]
+    assert pairs == [("kd", "scratch"), ("dkd", "scratch"), ("dkd", "kd")]
+
+
+def test_without_a_reference_there_is_no_comparison(store):
+    fill(store, "dkd", [90.0, 91.0])
+    assert tables.comparisons(grid_of(store)) is None
+
+
+def test_selection_optimism_is_best_minus_last(store):
+    fill(store, "kd", [90.0, 91.0])
+    grid = grid_of(store)
+    best = np.mean(grid.array("kd", "best_test/test/top1_percent"))
+    row = tables.selection(grid).rows[0]
+    assert row.cells[4].text == f"{best:.2f}"
+    assert row.cells[6].text == f"{best - 90.5:+.2f}".replace("-", "−")
+    assert best >= 90.5
+
+
+def test_cost_counts_what_training_and_deployment_add(store):
+    store.finish(store.add("crd", 0), features=False)
+    cells = [cell.text for cell in tables.cost(grid_of(store)).rows[0].cells]
+    assert cells[3:7] == ["512 MiB", "12.35 k", "17.00 k", "0"]
+
+
+def test_holes_list_every_run_without_result_and_its_reason(store):
+    fill(store, "kd", [90.0])
+    store.fail(store.add("dkd", 0), "loss is nan at step 3", "NotFiniteError")
+    table = tables.holes(collect(store.root, store.write_manifest()))
+    assert [cell.text for cell in table.rows[0].cells][
+        -1
+    ] == "NotFiniteError: loss is nan at step 3"
+    assert len(table.rows) == 1
+
+
+CIFAR = {"pair": "wrn_40_2/wrn_16_2", "models": ("cifar_wrn_40_2", "cifar_wrn_16_2")}
+
+
+@pytest.fixture
+def cifar(store):
+    store.dataset, store.epochs = "cifar100", 240
+    return store
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ([74.7, 74.9, 75.2], "reproduced (+0.01)"),
+        ([76.0, 76.1, 76.2], "above by 1.18"),
+        ([73.0, 73.1, 73.2], "below by 1.82"),
+        ([75.0], "+0.08, no interval (1 run)"),
+    ],
+)
+def test_kd_on_wrn_40_2_wrn_16_2_is_judged_against_crds_74_92(cifar, scores, verdict):
+    fill(cifar, "kd", scores, **CIFAR)
+    row = tables.published_figures(grid_of(cifar)).rows[0]
+    cells = [cell.text for cell in row.cells]
+    assert cells[2:4] == ["74.92", "last epoch"]
+    assert cells[5] == verdict
+    assert cells[6].startswith("RepDistiller README")
+
+
+def test_a_short_training_is_not_compared_with_a_published_figure(cifar):
+    cifar.epochs = 2
+    fill(cifar, "kd", [74.8, 75.0], **CIFAR)
+    row = tables.published_figures(grid_of(cifar)).rows[0]
+    assert row.cells[5].text == "not comparable: 2 of 240 epochs"
+
+
+def test_a_figure_of_the_best_epoch_is_compared_with_our_best_epoch(cifar):
+    fill(cifar, "dkd", [75.0, 75.2], **CIFAR)
+    grid = grid_of(cifar)
+    row = tables.published_figures(grid).rows[0]
+    best = np.mean(grid.array("dkd", "best_test/test/top1_percent"))
+    assert row.cells[3].text == "best epoch"
+    assert row.cells[4].text.startswith(f"{best:.2f}")
+
+
+def test_digits_have_no_published_figures(finished):
+    assert tables.published_figures(Grid(collect(finished.root, finished.manifest))) is None

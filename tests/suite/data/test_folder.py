@@ -1,0 +1,191 @@
+"""Folders of image files: splits, views, worker processes, clear errors."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from suite.config import DataConfig
+from suite.data import DataError, load
+from suite.data.decoding import MEAN, STD
+
+
+def write_images(folder, counts, side=40):
+    """``counts``: class -> number of PNGs, of a colour and a gradient of their own."""
+    stream = np.random.default_rng(0)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = stream.integers(0, 256, (side, side + 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:03}.png")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "imagefolder"
+    write_images(folder / "train", {"ant": 9, "bee": 12, "cat": 9})
+    write_images(folder / "val", {"ant": 2, "bee": 3, "cat": 2})
+    return folder.parent
+
+
+def open_folder(root, workers=0, **options):
+    return load(DataConfig(name="imagefolder", image_size=16, **options), root, workers)
+
+
+def assert_same(batches, others):
+    for batch, other in zip(batches, others, strict=True):
+        assert torch.equal(batch.image, other.image)
+        assert torch.equal(batch.label, other.label)
+        assert torch.equal(batch.index, other.index)
+
+
+def test_the_val_folder_is_the_test_split_and_part_of_train_validates(root):
+    data = open_folder(root)
+    assert data.num_classes == 3
+    assert data.image_shape == (3, 16, 16)
+    assert len(data.evals["val"]) == 3  # at least as many as classes
+    assert len(data.evals["test"]) == 7
+    assert len(data.train) == len(data.train_labels) == 27
+    assert torch.bincount(data.train_labels).tolist() == [8, 11, 8]
+
+
+def test_training_and_validation_files_are_disjoint_and_no_test_file_is_among_them(root):
+    data = open_folder(root)
+    train, val = (set(part.loading.files.paths) for part in (data.train, data.evals["val"]))
+    assert len(train) == 27
+    assert not train & val
+    assert all(b"/imagefolder/train/" in path for path in train | val)
+
+
+def test_the_test_folder_is_not_opened_unless_asked_for(tmp_path):
+    write_images(tmp_path / "imagefolder" / "train", {"ant": 5, "bee": 5})
+    assert tuple(open_folder(tmp_path, eval_splits=("val",)).evals) == ("val",)
+    with pytest.raises(DataError, match=r"imagefolder/val: .*Put one folder per class there"):
+        open_folder(tmp_path, eval_splits=("test",))
+
+
+def test_views_for_evaluation_are_those_of_torchvision(root):
+    data = open_folder(root)
+    standard = transforms.Compose(
+        [
+            transforms.Resize(18),  # 16 * 256 / 224
+            transforms.CenterCrop(16),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    test = data.evals["test"]
+    (batch,) = test.batches(10)
+    for image, index in zip(batch.image, batch.index, strict=True):
+        file = test.loading.files.paths[index].decode()
+        torch.testing.assert_close(image, standard(Image.open(file)), rtol=0, atol=2e-6)
+    assert batch.label.tolist() == [0, 0, 1, 1, 1, 2, 2]
+
+
+def test_random_views_are_those_of_torchvision_with_the_stream_of_the_image(root):
+    from suite.rng import seeded_globals
+
+    data = open_folder(root)
+    random = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(16),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    batch = next(data.train.epoch(seed=5, epoch=2, batch_size=8))
+    for image, index in zip(batch.image, batch.index.tolist(), strict=True):
+        with seeded_globals(5, "augment", 2, index):
+            view = random(Image.open(data.train.loading.files.paths[index].decode()))
+        torch.testing.assert_close(image, view, rtol=0, atol=2e-6)
+
+
+def test_two_worker_processes_give_the_batches_that_none_gives(root):
+    alone, helped = (open_folder(root, workers) for workers in (0, 2))
+    assert_same(alone.train.epoch(0, 1, 8), helped.train.epoch(0, 1, 8))
+    assert_same(alone.evals["val"].batches(2), helped.evals["val"].batches(2))
+
+
+def test_starting_in_the_middle_gives_the_rest_of_the_epoch(root):
+    data = open_folder(root)
+    whole = list(data.train.epoch(0, 1, 8))
+    assert [len(batch) for batch in whole] == [8, 8, 8, 3]
+    assert_same(whole[2:], data.train.epoch(0, 1, 8, first_step=2))
+
+
+def test_two_ranks_see_the_images_that_one_sees(root):
+    data = open_folder(root)
+    ranks = [data.train.epoch(0, 1, 8, rank=rank, world_size=2) for rank in (0, 1)]
+    for whole, first, second in zip(list(data.train.epoch(0, 1, 8))[:3], *ranks, strict=True):
+        assert torch.equal(whole.image[0::2], first.image)
+        assert torch.equal(whole.index[1::2], second.index)
+
+
+def test_another_epoch_or_seed_gives_other_views_and_another_order(root):
+    data = open_folder(root)
+    first = next(data.train.epoch(0, 1, 8))
+    for other in (next(data.train.epoch(0, 2, 8)), next(data.train.epoch(1, 1, 8))):
+        assert not torch.equal(first.index, other.index)
+        assert not torch.equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_global_random_stream_does_not_move(root, workers):
+    """It drives dropout: what loads images must not shift it, or resume would not be exact."""
+    data = open_folder(root, workers)
+    before = torch.get_rng_state()
+    list(data.train.epoch(0, 1, 8))
+    list(data.evals["test"].batches(8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_plain_and_unaugmented_images_are_the_same(root):
+    data = open_folder(root, augment="none")
+    plain = torch.cat([batch.image for batch in data.train.plain(10)])
+    for batch in data.train.epoch(0, 1, 10):
+        assert torch.equal(batch.image, plain[batch.index])
+
+
+def test_a_limit_is_stratified_and_nested(root):
+    small, large = (
+        set(open_folder(root, train_limit=count).train.loading.files.paths) for count in (6, 12)
+    )
+    assert len(small) == 6
+    assert small < large
+    with pytest.raises(DataError, match=r"data\.train_limit 28: imagefolder has 27 images"):
+        open_folder(root, train_limit=28)
+
+
+def test_a_missing_folder_says_what_to_put_where(tmp_path):
+    with pytest.raises(DataError, match=r"imagenet/train: .*<class>/<image>\.jpg") as caught:
+        load(DataConfig(name="imagenet"), tmp_path)
+    assert "DSKD_DATA_ROOT" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_classes_in_val_than_in_train_are_refused(tmp_path):
+    write_images(tmp_path / "imagefolder" / "train", {"ant": 5, "bee": 5})
+    write_images(tmp_path / "imagefolder" / "val", {"ant": 2, "cow": 2})
+    with pytest.raises(DataError, match="the class folders under train and val differ"):
+        open_folder(tmp_path)
+
+
+def test_too_few_images_are_refused(tmp_path):
+    write_images(tmp_path / "imagefolder" / "train", {"ant": 1, "bee": 1})
+    with pytest.raises(DataError, match="2 images are too few to train"):
+        open_folder(tmp_path, eval_splits=("val",))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("damage", ["text", "cut"])
+def test_a_damaged_image_is_named_in_one_line(tmp_path, damage, workers):
+    write_images(tmp_path / "imagefolder" / "train", {"ant": 5, "bee": 5})
+    for file in (tmp_path / "imagefolder" / "train" / "bee").iterdir():
+        content = file.read_bytes()
+        file.write_bytes(b"no image" if damage == "text" else content[: len(content) // 2])
+    data = open_folder(tmp_path, workers, eval_splits=())
+    with pytest.raises(DataError, match=r"^image .*/bee/00\d\.png cannot be read: .*") as caught:
+        list(data.train.plain(4))
+    assert "\n" not in str(caught.value)

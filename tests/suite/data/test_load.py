@@ -1,0 +1,193 @@
+"""Data sets by name: sizes, splits, what is read and what is not."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+import torch
+
+from suite.config import DataConfig
+from suite.data import DataError, describe, load, names
+from suite.data.sources import SOURCES
+
+
+def images_of(split):
+    return torch.cat([batch.image for batch in split.batches(500)])
+
+
+def training_images(data):
+    return torch.cat([batch.image for batch in data.train.plain(500)])
+
+
+def digest(images):
+    return hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]
+
+
+def rows(images):
+    return {image.numpy().tobytes() for image in images}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return load(DataConfig(name="digits"), tmp_path_factory.mktemp("empty"))
+
+
+def test_digits_have_800_training_200_validation_and_797_test_images(digits):
+    assert digits.num_classes == 10
+    assert digits.image_shape == (1, 8, 8)
+    assert len(digits.train) == len(digits.train_labels) == 800
+    assert {split: len(images) for split, images in digits.evals.items()} == {
+        "val": 200,
+        "test": 797,
+    }
+
+
+def test_the_splits_of_digits_are_these_for_ever(digits):
+    assert digest(digits.train.pixels.images) == "33061001cee8839d"
+    assert digest(digits.evals["val"].pixels.images) == "9b232e060a767bfb"
+    assert digest(digits.evals["test"].pixels.images) == "64c4afd8c3ceb92f"
+
+
+def test_the_splits_of_digits_are_stratified(digits):
+    for split, share in ((digits.train, 80), (digits.evals["val"], 20), (digits.evals["test"], 80)):
+        counts = torch.bincount(split.pixels.labels)
+        assert (counts - share).abs().max() <= 3
+
+
+def test_the_splits_of_digits_are_disjoint_and_together_all_of_scikit_learns(digits):
+    from sklearn.datasets import load_digits
+
+    parts = [digits.train, *digits.evals.values()]
+    images = torch.cat([part.pixels.images for part in parts]).flatten(1)
+    labels = torch.cat([part.pixels.labels for part in parts])
+    raw = load_digits()
+    whole = (raw.data * 255 / 16).round().astype(int).tolist()
+    found = zip(images.tolist(), labels.tolist(), strict=True)
+    assert sorted(found) == sorted(zip(whole, raw.target.tolist(), strict=True))
+
+
+def test_digits_over_training_and_validation_have_mean_0_and_variance_1(tmp_path):
+    data = load(DataConfig(name="digits", train_split="trainval", augment="none"), tmp_path)
+    images = training_images(data)
+    assert len(images) == 1000
+    assert abs(images.mean().item()) < 1e-3
+    assert abs(images.std().item() - 1) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["digits", "fake"])
+def test_standard_augmentation_of_small_images_pads_in_proportion(name, tmp_path):
+    train = load(DataConfig(name=name), tmp_path).train
+    assert train.padding == {"digits": 1, "fake": 2}[name]
+    assert train.flip == (name == "fake")
+    plain = load(DataConfig(name=name, augment="none"), tmp_path).train
+    assert (plain.padding, plain.flip) == (0, False)
+
+
+@pytest.mark.parametrize("splits", [(), ("val",), ("test",), ("val", "test")])
+def test_only_the_splits_asked_for_are_there(splits, tmp_path):
+    data = load(DataConfig(name="fake", eval_splits=splits), tmp_path)
+    assert tuple(data.evals) == splits
+
+
+def test_test_images_are_not_read_unless_asked_for(monkeypatch, tmp_path):
+    def refuse_test(root, train):
+        assert train, "the test split was read"
+        return SOURCES["fake"].read(root, train)
+
+    guarded = replace(SOURCES["fake"], read=refuse_test)
+    monkeypatch.setitem(SOURCES, "guarded", guarded)
+    for split in ("train", "trainval"):
+        config = DataConfig(name="guarded", eval_splits=("val",), train_split=split)
+        load(config, tmp_path)
+    with pytest.raises(AssertionError, match="the test split was read"):
+        load(DataConfig(name="guarded", eval_splits=("test",)), tmp_path)
+
+
+def test_a_data_set_without_test_split_holds_no_test_image(tmp_path):
+    """By value, not by name: no tensor reachable from the data set shows one of them."""
+    test = rows(images_of(load(DataConfig(name="fake"), tmp_path).evals["test"]))
+    data = load(DataConfig(name="fake", eval_splits=("val",), train_split="trainval"), tmp_path)
+    assert len(test) == 200
+    assert not test & rows(training_images(data))
+
+
+def test_trainval_trains_on_training_and_validation_images_and_has_no_validation(tmp_path):
+    whole = load(DataConfig(name="fake", train_split="trainval"), tmp_path)
+    parts = load(DataConfig(name="fake"), tmp_path)
+    both = rows(training_images(parts)) | rows(images_of(parts.evals["val"]))
+    assert rows(training_images(whole)) == both
+    assert len(both) == 640
+    assert tuple(whole.evals) == ("test",)
+
+
+def test_a_limit_takes_part_of_the_training_split_and_of_larger_limits(tmp_path):
+    found = {
+        count: rows(training_images(load(DataConfig(name="fake", train_limit=count), tmp_path)))
+        for count in (50, 100, 512)
+    }
+    assert [len(images) for images in found.values()] == [50, 100, 512]
+    assert found[50] < found[100] < found[512]
+    limited = load(DataConfig(name="fake", train_limit=50), tmp_path)
+    assert torch.bincount(limited.train_labels).tolist() == [5] * 10
+    assert len(limited.evals["val"]) == 128
+
+
+def test_a_limit_above_the_number_of_images_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"data\.train_limit 513: fake has 512 images"):
+        load(DataConfig(name="fake", train_limit=513), tmp_path)
+
+
+def test_images_are_resized_once_and_smoothly(tmp_path):
+    from torchvision.transforms import functional
+
+    large = load(DataConfig(name="fake", image_size=24, augment="none"), tmp_path)
+    own = load(DataConfig(name="fake", augment="none"), tmp_path)
+    assert large.image_shape == (3, 24, 24)
+    assert large.evals["test"].pixels.images.shape == (200, 3, 24, 24)
+    theirs = functional.resize(own.train.pixels.images, [24, 24], antialias=True)
+    assert (large.train.pixels.images.int() - theirs.int()).abs().max() <= 1  # rounding
+    assert load(DataConfig(name="fake", image_size=16), tmp_path).train.padding == 2
+    assert load(DataConfig(name="fake", image_size=24), tmp_path).train.padding == 3
+
+
+def test_fake_images_are_the_same_everywhere_and_learnable(tmp_path):
+    data = load(DataConfig(name="fake", augment="none"), tmp_path)
+    images, labels = training_images(data), data.train_labels
+    means = torch.stack([images[labels == label].mean(0) for label in range(10)])
+    test = data.evals["test"]
+    nearest = torch.cdist(images_of(test).flatten(1), means.flatten(1)).argmin(1)
+    assert (nearest == test.pixels.labels).float().mean() > 0.9
+    assert digest(data.train.pixels.images) == "5d3af84a33b913ff"
+
+
+def test_an_unknown_data_set_is_refused_with_the_nearest_name(tmp_path):
+    for refuse in (
+        lambda: load(DataConfig(name="cifar"), tmp_path),
+        lambda: describe("cifar", tmp_path),
+    ):
+        with pytest.raises(DataError, match=r"unknown data set 'cifar' \(did you mean cifar10"):
+            refuse()
+
+
+def test_every_data_set_is_described_without_its_files(tmp_path):
+    assert set(names()) == {"digits", "cifar10", "cifar100", "fake", "imagenet", "imagefolder"}
+    described = {name: describe(name, tmp_path) for name in names()}
+    assert described["cifar100"] == (
+        "100",
+        "45,000 / 5,000 / 10,000",
+        "3x32x32",
+        str(tmp_path / "cifar-100-python"),
+    )
+    assert described["digits"][:3] == ("10", "800 / 200 / 797", "1x8x8")
+    assert described["imagenet"][3].startswith(str(tmp_path / "imagenet"))
+
+
+def test_what_the_table_of_sources_says_is_what_is_read(tmp_path):
+    for name in ("digits", "fake"):
+        source = SOURCES[name]
+        for train, count in ((True, source.train_images), (False, source.test_images)):
+            images, labels = source.read(tmp_path, train)
+            assert images.shape == (count, source.channels, source.size, source.size)
+            assert images.dtype == torch.uint8
+            assert labels.dtype == torch.int64
+            assert labels.unique().tolist() == list(range(source.num_classes))

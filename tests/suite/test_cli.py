@@ -1,0 +1,120 @@
+"""The command line as a new user meets it: clear messages, exit statuses, nothing lost."""
+
+import json
+
+import pytest
+
+from suite.cli import main
+
+TINY = "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=64 epochs=1 seeds=[0]"
+
+
+def run(capsys, *arguments):
+    """Exit status and what was printed."""
+    status = 0
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        status = end.code or 0
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def sweep(capsys, root, settings, *more):
+    common = ("--runs-root", root, "--executor", "debug", "--no-report", "--tracker", "none")
+    return run(capsys, "sweep", "dskd_digits", "--set", settings, *common, *more)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("methods=[kdd]", "unknown method 'kdd' (did you mean kd?); known: "),
+        ("pairs=[cifar_resnet8/cifar_resnet9]", "unknown model 'cifar_resnet9'"),
+        ("data.name=digit", "unknown data set 'digit' (did you mean digits?); known: "),
+        ("epoch=3", "unknown key 'epoch'"),
+        ("epochs=three", "train.epochs: Input should be a valid integer"),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_status_2(capsys, tmp_path, settings, message):
+    status, _, err = sweep(capsys, tmp_path, settings)
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_data_say_what_to_put_where_before_anything_is_trained(capsys, tmp_path):
+    status, _, err = sweep(
+        capsys, tmp_path, f"{TINY} data.name=imagefolder", "--data-root", tmp_path / "none"
+    )
+    assert status == 2
+    assert str(tmp_path / "none" / "imagefolder" / "train") in err
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(capsys, tmp_path):
+    (tmp_path / "runs").write_text("in the way")
+    status, _, err = sweep(capsys, tmp_path / "runs", TINY)
+    assert status == 2
+    assert "cannot write" in err
+
+
+def test_a_sweep_trains_what_is_missing_and_a_second_call_trains_nothing(capsys, tmp_path):
+    settings = f"{TINY} methods=[scratch,kd]"
+    status, out, _ = sweep(capsys, tmp_path, settings)
+    assert status == 0
+    assert "3 of 3 runs finished" in out
+    results = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
+    assert len(results) == 3
+    status, out, _ = sweep(capsys, tmp_path, settings)
+    assert status == 0
+    assert "3 finished before" in out
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")} == results
+
+
+def test_one_failing_run_leaves_the_others_alone_and_is_reported(capsys, tmp_path):
+    status, out, _ = sweep(capsys, tmp_path, f"{TINY} methods=[scratch,kd] kd.kd_weight=1e30")
+    assert status == 1
+    assert "2 of 3 runs finished" in out
+    assert "not finished: kd seed 0: failed: the loss is not finite" in out
+
+
+def test_a_damaged_checkpoint_is_named_and_kept(capsys, tmp_path):
+    sweep(capsys, tmp_path, f"{TINY} methods=[scratch]")
+    (result,) = tmp_path.rglob("result.json")
+    result.unlink()
+    damaged = result.with_name("checkpoint.pt")
+    damaged.write_bytes(b"torn")
+    status, _, err = run(
+        capsys, "train", result.with_name("config.json"), "--runs-root", tmp_path
+    )
+    assert status == 2
+    assert f"checkpoint {damaged} is damaged" in err
+    assert damaged.read_bytes() == b"torn"
+    status, out, _ = sweep(capsys, tmp_path, f"{TINY} methods=[scratch]")
+    assert status == 2
+    assert "is damaged" in " ".join(out.split())
+
+
+def test_a_record_can_be_trained_again_elsewhere_with_the_same_bits(capsys, tmp_path):
+    sweep(capsys, tmp_path / "a", f"{TINY} methods=[scratch]")
+    (result,) = (tmp_path / "a").rglob("result.json")
+    config = result.with_name("config.json")
+    status, _, _ = run(capsys, "train", config, "--runs-root", tmp_path / "b", "--threads", 1)
+    assert status == 0
+    (again,) = (tmp_path / "b").rglob("result.json")
+    hashes = [json.loads(path.read_text())["weights_sha256"] for path in (result, again)]
+    assert hashes[0] == hashes[1]
+
+
+def test_the_lists_name_methods_models_and_data_sets(capsys):
+    assert "Hinton et al." in run(capsys, "methods")[1]
+    assert "2,255,156" in run(capsys, "models", "cifar_wrn_40_2")[1]
+    assert "cifar100" in run(capsys, "data")[1]
+
+
+def test_help_names_every_command(capsys):
+    status, out, _ = run(capsys, "--help")
+    assert status == 0
+    for command in ("train", "sweep", "report", "status", "methods", "models", "data"):
+        assert command in out
