@@ -18,7 +18,7 @@ SETTINGS := $(if $(strip $(SET)),--set '$(SET)')
 BOOTSTRAP ?= python3
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep report status search sync cancel test check format bench slurm-test clean help setup
+.PHONY: sweep report status sync test check format clean help setup
 
 sweep: $(READY)  ## train every run of EXP that is missing, then print its table (default: EXP=dskd_digits)
 	$(BENCH) sweep '$(EXP)' $(SETTINGS) $(ARGS)
@@ -31,9 +31,6 @@ status: $(READY)  ## how far the runs of EXP are
 
 sync: $(READY)  ## send what W&B lacks of EXP
 	$(BENCH) sync '$(EXP)' $(ARGS)
-
-cancel: $(READY)  ## cancel the queued and running SLURM jobs of EXP
-	$(BENCH) cancel '$(EXP)' $(ARGS)
 
 test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
 	$(RUN) -m pytest $(ARGS)
@@ -60,6 +57,6 @@ help:  ## list the targets
 	  || { echo 'Python 3.11 or newer is needed: make BOOTSTRAP=python3.11' >&2; exit 2; }
 	$(BOOTSTRAP) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python \
+	.venv/bin/python -m uv pip install --quiet --compile-bytecode --python .venv/bin/python \
 	  --constraint constraints.txt --editable '.[dev]'
 	@touch $@

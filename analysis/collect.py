@@ -39,6 +39,8 @@ ENTRY = {
     "seed": int,
 }
 """What the manifest must say of every run."""
+OPTION = "options/"
+"""Prefix of the columns that hold a method's options."""
 THREADS = 8  # reading thousands of small files waits for the file system, NFS above all
 
 
@@ -163,16 +165,18 @@ def read_facts(directory: Path, files: Mapping[str, Any]) -> Facts:
 
 
 def _config_facts(path: Path) -> Facts:
-    """What decides whether a run can stand beside a published figure."""
+    """What decides whether a run can stand beside a published figure, and the method's options."""
     config = _object(path).get("config")
     if not isinstance(config, dict):
         return {}
+    options = _part(_part(config, "method"), "options")
     data, train = (_part(config, section) for section in ("data", "train"))
     return {
         "config/epochs": train.get("epochs"),
         "config/batch_size": train.get("batch_size"),
         "config/train_limit": data.get("train_limit"),
         "config/train_split": data.get("train_split"),
+        **flatten(options, OPTION),
     }
 
 

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import gap, stats
+from analysis import gap, stats, variants
 from analysis.collect import FINISHED, Collected, epochs
-from analysis.embed import pca_plane
+from analysis.embed import pca_plane, tsne
+from analysis.features import Array, angles
 from analysis.grid import ColumnKey, Grid, pair_name
+from analysis.plots.cost import cost_figure
 from analysis.plots.curves import curves_figure
+from analysis.plots.densities import Ridge, centred_norms, densities_figure
 from analysis.plots.embedding import Cloud, embedding_figure
 from analysis.plots.gaps import gap_accuracy_figure, gaps_figure
-from analysis.plots.style import colours, markers
+from analysis.plots.ranks import rank_figure
+from analysis.plots.sensitivity import sensitivity_figure
+from analysis.plots.style import DENOISED, STUDENT, TEACHER, colours, markers
+from analysis.plots.trajectory import health_figure, trajectory_figure
 
 CURVES = 600
-"""Training curves are read for at most so many runs of a column."""
+"""Metrics are read for at most so many runs of a column."""
+PANELS = 12
+"""Embeddings and densities show at most so many methods: the first of the experiment."""
+TSNE_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -34,48 +44,53 @@ class Picture:
     pair: str = ""
 
 
+CAPTIONS = {
+    "curves": "accuracy over training, mean over finished runs; bands are ± one standard deviation, "
+    "the dashed line is the teacher.",
+    "cost": "accuracy against the time that one student takes to train. Large marks are means of a "
+    "method, small ones single runs.",
+    "sensitivity": "accuracy over two options of a method, mean ± standard deviation; bold: best.",
+    "gap": "distance between student and teacher features on held-out images. Large marks are means, "
+    "ticks single runs, bars 95 % t intervals.",
+    "gap-accuracy": "does closing the gap buy accuracy? Large marks are means of a method, small ones "
+    "single runs; ρ is Spearman's rank correlation of the means.",
+    "embedding": "held-out images in the plane of the teacher's two principal axes; the student's "
+    "features reach it through the best linear map from training images. Numbers are the teacher's "
+    "class means, lines lead to the student's. First seed.",
+    "tsne": "joint t-SNE of teacher and student features of held-out images (the student's through "
+    "the best linear map from training images), one embedding for all methods. First seed.",
+    "densities": "angle to the teacher's feature of the same image, and norm of the centred feature; "
+    "the small tick is the median. Held-out images, first seed.",
+    "trajectory": "probability that the teacher's head gives the label while the feature is denoised: "
+    "mean over held-out images, the band holds the middle half of them. First seed.",
+    "health": "health figures logged in training: mean over runs, the band is their range.",
+}
+
+
 class Pictures:
     """Pictures of an experiment, one set per column of the accuracy table."""
 
-    def __init__(self, grid: Grid, gaps: pd.DataFrame) -> None:
+    def __init__(self, grid: Grid, gaps: pd.DataFrame, *, with_tsne: bool = False) -> None:
         self.grid = grid
         self.gaps = gaps
+        self.with_tsne = with_tsne
         self.colours = colours(grid.labels)
         self.markers = markers(grid.labels)
+        self._views = cache(self._read_views)
 
     def __iter__(self) -> Iterator[Picture]:
         for number, key in enumerate(self.grid.columns):
             suffix = f"-{number + 1}" if len(self.grid.columns) > 1 else ""
-            name = pair_name(key.pair)
-            yield Picture(
-                f"curves{suffix}",
-                f"{name}: accuracy over training, mean over seeds; bands are ± one standard "
-                "deviation, the dashed line is the teacher.",
-                lambda key=key: self.curves(key),  # type: ignore[misc]
-                key.pair,
-            )
-            yield Picture(
-                f"gap{suffix}",
-                f"{name}: distance between student and teacher features on held-out images. Large "
-                "marks are means, small dots single runs, lines 95 % t intervals.",
-                lambda key=key: self.gap(key),  # type: ignore[misc]
-                key.pair,
-            )
-            yield Picture(
-                f"gap-accuracy{suffix}",
-                f"{name}: does closing the gap buy accuracy? Large marks are means of a method, "
-                "small ones single runs; ρ is Spearman's rank correlation of the means.",
-                lambda key=key: self.gap_accuracy(key),  # type: ignore[misc]
-                key.pair,
-            )
-            yield Picture(
-                f"embedding{suffix}",
-                f"{name}: held-out images in the plane of the teacher's two principal axes; the "
-                "student's features reach it through the best linear map from training images. "
-                "Numbers are the teacher's class means, lines lead to the student's. First seed.",
-                lambda key=key: self.embedding(key),  # type: ignore[misc]
-                key.pair,
-            )
+            for stem, caption in CAPTIONS.items():
+                draw = partial(getattr(self, stem.replace("-", "_")), key)
+                name = self.grid.column_names()[number]
+                yield Picture(f"{stem}{suffix}", f"{name}: {caption}", draw, key.pair)
+        yield Picture(
+            "ranks",
+            "Average rank over pairs and seeds (1 is best); a bar joins methods whose ranks differ by "
+            "less than the critical difference (Nemenyi, 5 %). Blocks with a hole are left out.",
+            self.ranks,
+        )
 
     @property
     def collected(self) -> Collected:
@@ -84,22 +99,40 @@ class Pictures:
 
     def curves(self, key: ColumnKey) -> Figure | None:
         """Accuracy over epochs."""
-        runs = self.grid.students[self.grid.students["column"] == key].head(CURVES)
         metric = self.grid.figure.split("/", 1)[1]
-        table = epochs(self.collected, runs, lambda name: name == metric)
-        if metric not in table or table[metric].notna().sum() < 2:
+        table = self._metrics(key, lambda name: name == metric)
+        if metric not in table or table.groupby("run_id")[metric].count().max() < 2:
             return None
-        table = table.merge(runs[["run_id", "label", "seed"]], on="run_id").dropna(subset=[metric])
         teacher = self.grid.teacher_accuracy(key)
-        split = metric.split("/")[0]
+        split = "test" if metric.startswith("test/") else "validation"
         return curves_figure(
-            table,
+            table.dropna(subset=[metric]),
             metric,
-            f"{pair_name(key.pair)}: {'test' if split == 'test' else 'validation'} accuracy",
+            f"{pair_name(key.pair)}: {split} accuracy",
             self.grid.labels,
             self.colours,
             stats.mean(teacher) if len(teacher) else None,
         )
+
+    def cost(self, key: ColumnKey) -> Figure | None:
+        """Accuracy against training time."""
+        runs = self._finished(key)
+        if "train_seconds" not in runs or runs["label"].nunique() < 2:
+            return None
+        runs = runs.assign(accuracy=runs[self.grid.figure]).dropna(subset=["train_seconds"])
+        runs = runs[runs["train_seconds"] > 0]
+        return cost_figure(runs, pair_name(key.pair), self.colours, self.markers)
+
+    def sensitivity(self, key: ColumnKey) -> Figure | None:
+        """Accuracy over two options of one method."""
+        runs = self._finished(key)
+        for method in dict.fromkeys(runs["method"]):
+            own = runs[runs["method"] == method]
+            options = variants.grid_options(own)
+            if options is not None:
+                own = own.assign(accuracy=own[self.grid.figure])
+                return sensitivity_figure(own, *options, f"{method}, {pair_name(key.pair)}")
+        return None
 
     def gap(self, key: ColumnKey) -> Figure | None:
         """Gap metrics per method."""
@@ -111,9 +144,8 @@ class Pictures:
         frame = self._gaps_of(key)
         if frame.empty:
             return None
-        frame = frame[frame["view"] == "student"]
-        accuracy = self.grid.students[["run_id", "label", self.grid.figure]]
-        points = frame.merge(accuracy.drop_duplicates(["run_id", "label"]), on=["run_id", "label"])
+        runs = self._finished(key)[["run_id", "label", self.grid.figure]]
+        points = frame[frame["view"] == "student"].merge(runs, on=["run_id", "label"])
         points = points.rename(columns={self.grid.figure: "accuracy"})
         if points["label"].nunique() < 3:
             return None
@@ -121,36 +153,112 @@ class Pictures:
 
     def embedding(self, key: ColumnKey) -> Figure | None:
         """The plane of the first teacher's features; one finished run per method."""
-        clouds: dict[str, Cloud] = {}
-        plane = None
-        for label, arrays in self._first_features(key):
-            found = {view.name: view for view in gap.views(arrays)}
-            if "student" not in found:
-                continue
-            view = found["student"]
-            plane = plane or pca_plane(view.teacher)
-            denoised = found.get("denoised")
-            clouds[label] = Cloud(
-                plane(view.teacher),
-                plane(view.mapped),
-                view.label.astype(int),
-                None if denoised is None else plane(denoised.mapped),
-            )
-        if plane is None:
+        found = self._views(key)
+        if not found:
             return None
+        plane = pca_plane(next(iter(found.values()))["student"].teacher)
+        clouds = {label: _cloud(views, plane) for label, views in found.items()}
         names = [
             f"teacher's principal axis {i + 1} ({share:.0%} of its variance)"
             for i, share in enumerate(plane.explained)
         ]
         return embedding_figure(clouds, names)
 
-    def _first_features(self, key: ColumnKey) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        runs = self.grid.students[self.grid.students["column"] == key]
-        runs = runs[runs["state"] == FINISHED].sort_values("seed", kind="stable")
+    def tsne(self, key: ColumnKey) -> Figure | None:
+        """One joint t-SNE of the teacher and all students."""
+        found = self._views(key) if self.with_tsne else {}
+        if not found:
+            return None
+        groups = {"teacher": next(iter(found.values()))["student"].teacher}
+        for label, views in found.items():
+            groups |= {f"{label} {name}": view.mapped for name, view in views.items()}
+        placed = tsne(groups, TSNE_SEED)
+        clouds = {
+            label: Cloud(
+                placed["teacher"],
+                placed[f"{label} student"],
+                views["student"].label.astype(int),
+                placed.get(f"{label} denoised"),
+            )
+            for label, views in found.items()
+        }
+        return embedding_figure(clouds, ["t-SNE axis 1", "t-SNE axis 2"])
+
+    def densities(self, key: ColumnKey) -> Figure | None:
+        """Angles and norms of single images."""
+        found = self._views(key)
+        if not found:
+            return None
+        turned: list[Ridge] = []
+        sizes: list[Ridge] = []
+        for label, views in found.items():
+            teacher = views["student"].teacher
+            centred = teacher - teacher.mean(axis=0)
+            for name, colour in (("student", STUDENT), ("denoised", DENOISED)):
+                if name in views:
+                    mapped = views[name].mapped
+                    turned.append(Ridge(label, angles(mapped - mapped.mean(0), centred), colour))
+                    norms = centred_norms({"teacher": teacher, name: mapped})
+                    sizes.append(Ridge(label, norms[name], colour))
+                    sizes += [Ridge(label, norms["teacher"], TEACHER)] * (name == "student")
+        return densities_figure(turned, sizes, list(found))
+
+    def trajectory(self, key: ColumnKey) -> Figure | None:
+        """Teacher-head probability of the label over sampling steps."""
+        surprise = {
+            label: arrays["heldout/inspect/trajectory_nll"]
+            for label, arrays in self._first_features(key)
+            if arrays.get("heldout/inspect/trajectory_nll", np.empty(0)).ndim == 2
+        }
+        if not surprise:
+            return None
+        return trajectory_figure(surprise, pair_name(key.pair), self.colours)
+
+    def health(self, key: ColumnKey) -> Figure | None:
+        """Diagnostics over epochs."""
+        table = self._metrics(key, lambda name: name.startswith("diagnostics/"))
+        names = [name for name in table if name.startswith("diagnostics/")]
+        if not names or table["epoch"].nunique() < 2:
+            return None
+        return health_figure(table.dropna(subset=names, how="all"), names, self.colours)
+
+    def ranks(self) -> Figure | None:
+        """Critical-difference diagram over all columns and seeds."""
+        scores = np.stack([self.grid.array(label).ravel() for label in self.grid.labels], axis=1)
+        if len(self.grid.labels) < 3:
+            return None
+        ranks = stats.average_ranks(scores)
+        if ranks.blocks < 2:
+            return None
+        return rank_figure(ranks, self.grid.labels, self.colours)
+
+    def _finished(self, key: ColumnKey) -> pd.DataFrame:
+        students = self.grid.students
+        return students[(students["column"] == key) & (students["state"] == FINISHED)]
+
+    def _metrics(self, key: ColumnKey, keep: Callable[[str], bool]) -> pd.DataFrame:
+        """Metrics over epochs: of the finished runs, or of all while none is finished."""
+        runs = self._finished(key)
+        if runs.empty:
+            runs = self.grid.students[self.grid.students["column"] == key]
+        runs = runs.head(CURVES)
+        table = epochs(self.collected, runs, keep)
+        return table.merge(runs[["run_id", "label", "seed"]], on="run_id")
+
+    def _first_features(self, key: ColumnKey) -> Iterator[tuple[str, dict[str, Array]]]:
+        runs = self._finished(key).sort_values("seed", kind="stable")
         where = dict(zip(runs.index, gap.sources(runs), strict=True))
-        for label in self.grid.labels:
+        for label in self.grid.labels[:PANELS]:
             for index in runs.index[runs["label"] == label][:1]:
                 yield label, where[index].read(self.collected.runs_root)
+
+    def _read_views(self, key: ColumnKey) -> dict[str, dict[str, gap.View]]:
+        """Label -> view name -> view, of the first seed."""
+        found = {
+            label: {view.name: view for view in gap.views(arrays)}
+            for label, arrays in self._first_features(key)
+        }
+        return {label: views for label, views in found.items() if "student" in views}
 
     def _gaps_of(self, key: ColumnKey) -> pd.DataFrame:
         if self.gaps.empty:
@@ -159,3 +267,13 @@ class Pictures:
         for name, value in key._asdict().items():
             chosen &= (self.gaps[name] == value).to_numpy()
         return self.gaps[chosen]
+
+
+def _cloud(views: dict[str, gap.View], place: Callable[[Array], Array]) -> Cloud:
+    view, denoised = views["student"], views.get("denoised")
+    return Cloud(
+        place(view.teacher),
+        place(view.mapped),
+        view.label.astype(int),
+        None if denoised is None else place(denoised.mapped),
+    )

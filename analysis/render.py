@@ -1,40 +1,13 @@
-"""One table, five forms: Markdown, LaTeX (booktabs), CSV, HTML and plain text."""
+"""One table, many forms: Markdown, CSV, HTML and plain text; LaTeX is in :mod:`analysis.latex`."""
 
 from __future__ import annotations
 
 import csv
 import html
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-
-LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "→": r"$\to$",
-    "−": r"$-$",
-    "≤": r"$\le$",
-    "<": r"$<$",
-    ">": r"$>$",
-    "–": "--",
-    "—": "---",
-    "×": r"$\times$",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "ρ": r"$\rho$",
-    "Δ": r"$\Delta$",
-    "µ": r"$\mu$",
-    "…": r"\ldots{}",
-}
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -48,13 +21,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Header and alignment; header lines are set one above the other."""
+    """Header and alignment."""
 
     header: str
     align: str = "r"
     """``l`` or ``r``"""
     group: str = ""
-    """What filters select on, e.g. the pair; empty: always shown."""
+    """The pair that a filter selects on; empty: always shown."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +51,22 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row]
     caption: str = ""
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
+
+    def without_constant(self, header: str) -> Table:
+        """Without the column ``header`` where all its cells say the same."""
+        place = [column.header for column in self.columns].index(header)
+        if len({row.cells[place].text for row in self.rows}) > 1:
+            return self
+        rows = [replace(row, cells=_without(row.cells, place)) for row in self.rows]
+        return replace(self, columns=_without(self.columns, place), rows=rows)
+
+
+Item = TypeVar("Item")
+
+
+def _without(items: Sequence[Item], place: int) -> list[Item]:
+    return [item for number, item in enumerate(items) if number != place]
 
 
 def to_markdown(table: Table) -> str:
@@ -123,29 +111,6 @@ def to_csv(table: Table) -> str:
     return buffer.getvalue()
 
 
-def to_latex(table: Table) -> str:
-    """A ``table`` environment for booktabs; wide ones span both columns."""
-    wide = "*" if len(table.columns) > 4 else ""
-    spec = "".join(column.align for column in table.columns)
-    notes = " ".join([table.caption, *table.notes]).strip()
-    lines = [
-        f"\\begin{{table{wide}}}",
-        "  \\centering\\small",
-        f"  \\caption{{\\textbf{{{latex(table.title)}.}} {latex(notes)}}}",
-        f"  \\label{{tab:{table.name}}}",
-        f"  \\begin{{tabular}}{{@{{}}{spec}@{{}}}}",
-        "    \\toprule",
-        f"    {_latex_row([latex(column.header) for column in table.columns])}",
-        "    \\midrule",
-    ]
-    for row in table.rows:
-        if row.rule_above:
-            lines.append("    \\midrule")
-        lines.append(f"    {_latex_row([_latex_cell(cell) for cell in row.cells])}")
-    lines += ["    \\bottomrule", "  \\end{tabular}", f"\\end{{table{wide}}}"]
-    return "\n".join(lines) + "\n"
-
-
 def to_html(table: Table) -> str:
     """A ``<figure>`` with data attributes for the page's filters."""
     head = "".join(
@@ -167,32 +132,6 @@ def to_html(table: Table) -> str:
         f'</b> {html.escape(table.caption)}</figcaption><div class="scroll"><table><thead><tr>'
         f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div><ul>{notes}</ul></figure>"
     )
-
-
-FORMS: dict[str, Callable[[Table], str]] = {"md": to_markdown, "tex": to_latex, "csv": to_csv}
-"""Suffix -> form, for the files of a report."""
-
-
-def latex(text: str) -> str:
-    """``text`` with LaTeX's special characters escaped."""
-    return "".join(LATEX_SPECIAL.get(character, character) for character in text)
-
-
-def _text_cell(cell: Cell) -> str:
-    return f"{cell.text}*" if cell.mark == "best" else cell.text
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = latex(cell.text)
-    if cell.mark == "best":
-        return f"\\textbf{{{text}}}"
-    if cell.mark == "second":
-        return f"\\underline{{{text}}}"
-    return f"\\emph{{{text}}}" if cell.mark == "hole" else text
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -12,10 +12,13 @@ from rich.text import Text
 from analysis import gap, page, render, tables
 from analysis.collect import FINISHED, Collected, collect
 from analysis.grid import Grid, states_text
+from analysis.latex import to_latex
 from analysis.render import Table
 from suite.errors import UserError
 
 CACHE = ".cache"
+FORMS = {"md": render.to_markdown, "tex": to_latex, "csv": render.to_csv}
+"""Suffix -> form, for the files of a report."""
 
 
 class ReportError(UserError):
@@ -67,6 +70,7 @@ def build(runs_root: Path, manifest: Path, out: Path) -> Report:
         tables.accuracy(grid),
         tables.holes(collected),
         tables.comparisons(grid),
+        *tables.variants(grid),
         tables.published_figures(grid),
         tables.selection(grid),
         tables.cost(grid),
@@ -103,7 +107,7 @@ def _write_tables(made: Sequence[Table], folder: Path) -> list[Path]:
         old.unlink()  # a table of an earlier report must not pass for one of this
     files = []
     for table in made:
-        for suffix, form in render.FORMS.items():
+        for suffix, form in FORMS.items():
             path = folder / f"{table.name}.{suffix}"
             path.write_text(form(table), encoding="utf-8")
             files.append(path)

@@ -24,7 +24,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
+from baselines import _denoisers as denoisers
 from baselines import _diffusion as diffusion
+from baselines import _features as features
 from baselines import _guidance as guidance
 from baselines import _hashing as hashing
 from baselines.kd import kd_loss
@@ -135,17 +137,17 @@ class DSKD(Distiller):
         trained = config.teacher_head == "trained"
         self.head = guidance.TeacherHead(teacher, pooled=not reads_maps, trained=trained)
         self.projector = guidance.Projector(c_s, c_t)
-        self.scale = guidance.RunningScale(
+        self.scale = features.RunningScale(
             channels, setup.gather, centred=config.centred, momentum=config.momentum
         )
         self.schedule = diffusion.Schedule()
         width = max(round(channels * config.denoiser_width), 1)
         kernel = 3 if reads_maps else 1
-        self.denoiser = diffusion.WaveDenoiser(self.schedule, channels, width, kernel)
+        self.denoiser = denoisers.WaveDenoiser(self.schedule, channels, width, kernel)
         self.adapter = None
         if config.start == "adapter":
-            self.adapter = diffusion.NoiseAdapter(channels, vector=not reads_maps)
-        std = config.hash_std if config.hash_std != "classifier" else float(self.head.std)
+            self.adapter = denoisers.NoiseAdapter(channels, vector=not reads_maps)
+        std = config.hash_std if config.hash_std != "classifier" else self.head.std.item()
         self.hash = hashing.HashLayer(channels, config.hash_bits, std, setup.draws)
 
     def student_taps(self) -> tuple[str, ...]:
@@ -269,7 +271,9 @@ class DSKD(Distiller):
     @torch.no_grad()
     def _examine(self, x: Tensor, denoised: diffusion.Sampled, batch: Batch) -> None:
         self._health["guidance_ratio"] = denoised.guidance_ratio
-        self._health |= guidance.feature_health(self.reader(), x, denoised.clean, batch.label)
+        self._health |= features.feature_health(
+            self.reader().logits, x, denoised.clean, batch.label
+        )
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Health of the last step; ``docs/dskd.md`` says what each figure should look like."""

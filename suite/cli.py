@@ -54,14 +54,9 @@ def sweep(
         Literal["auto", "debug", "local", "slurm"],
         typer.Option(help="auto: slurm where sbatch exists, else local processes."),
     ] = "auto",
-    cluster: Annotated[
-        Path | None,
-        typer.Option(envvar="DSKD_CLUSTER", help="YAML with partition, account, memory, ..."),
-    ] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Runs at a time (default: one per core or device).")
     ] = None,
-    detach: Annotated[bool, typer.Option(help="SLURM: submit and leave.")] = False,
     report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
     runs_root: RunsRoot = Path("runs"),
     data_root: DataRoot = Path("data"),
@@ -89,11 +84,9 @@ def sweep(
         runtime,
         executor=executor,
         jobs=jobs,
-        cluster=cluster,
-        detach=detach,
         console=console,
     )
-    if report and not detach:
+    if report:
         _report(runs_root, summary.manifest)
     raise typer.Exit(summary.exit_status)
 
@@ -117,18 +110,10 @@ def status(
     watch: Annotated[bool, typer.Option(help="Stay and refresh.")] = False,
     runs_root: RunsRoot = Path("runs"),
 ) -> None:
-    """How far the runs of an experiment are, from the run store (and SLURM's accounting)."""
+    """How far the runs of an experiment are, from the run store."""
     from sweeps.status import status as show
 
     show(experiment, settings or [], runs_root, console=console, watch=watch)
-
-
-@app.command()
-def cancel(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
-    """Cancel the queued and running SLURM jobs of an experiment."""
-    from sweeps.status import cancel as stop
-
-    console.print(stop(experiment, runs_root))
 
 
 @app.command()
@@ -136,7 +121,9 @@ def sync(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
     """Send to W&B whatever it lacks of an experiment; can be repeated."""
     from suite.tracker import sync as send
 
-    console.print(send(runs_root, experiment))
+    summary = send(runs_root, experiment)
+    console.print(str(summary), markup=False)
+    raise typer.Exit(1 if summary.failed else 0)
 
 
 @app.command()
@@ -205,7 +192,8 @@ def list_data(data_root: DataRoot = Path("data")) -> None:
     """All data sets: classes, images, and where their files must be."""
     from suite import data
 
-    table = Table("data set", "classes", "train / val / test", "image", "files", box=None)
+    table = Table("data set", "classes", "train / val / test", "image", box=None)
+    table.add_column("files", overflow="fold")
     for name in data.names():
         table.add_row(name, *data.describe(name, data_root))
     console.print(table)

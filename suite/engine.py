@@ -118,7 +118,7 @@ class Trainer:
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps an epoch."""
-        return self.data.train.steps(self.config.train.batch_size)
+        return self.data.train.steps(self.config.train.batch_size, self.fabric.world_size)
 
     def _train_epoch(self, saver: _Saver) -> None:
         position, config = self.position, self.config

@@ -18,6 +18,9 @@ from typing import Any
 
 from suite.errors import UserError
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # the only way to read it is to set it
+
 TEACHERS = "teachers"
 """The experiment that holds the teachers of all experiments."""
 
@@ -35,6 +38,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise RecordError(f"cannot write {path}: {error.strerror or error}") from None
     try:
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o666 & ~_UMASK)  # mkstemp's own mode shuts colleagues out
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

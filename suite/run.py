@@ -122,7 +122,7 @@ def build_distiller(
         num_classes=data.num_classes,
         train_labels=data.train_labels.to(fabric.device),
         epochs=config.train.epochs,
-        steps_per_epoch=data.train.steps(batch_size),
+        steps_per_epoch=data.train.steps(batch_size, fabric.world_size),
         device=fabric.device,
         draws=Draws(stream, fabric.global_rank, fabric.world_size),
         gather=gather,

@@ -53,8 +53,6 @@ def launch(
     *,
     executor: Executor = "auto",
     jobs: int | None = None,
-    cluster: Path | None = None,
-    detach: bool = False,
     console: Console | None = None,
 ) -> Summary:
     """Train every run of the experiment that is not finished, teachers first.

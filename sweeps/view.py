@@ -74,7 +74,7 @@ class Board:
             failure = read_json(directory_of(spec, self._runs_root).failure) or {}
             return f"{head}: failed: {failure.get('error', 'unknown reason')}"
         last = rows[-1]["epoch"] if rows else 0
-        return f"{head}: epoch {last}/{spec.config.train.epochs}{_accuracy(rows)}"
+        return f"{head}: epoch {last}/{spec.config.train.epochs} {accuracy(rows)}"
 
     def __rich__(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, show_header=False)
@@ -123,12 +123,12 @@ class View:
             self._last_line = time.monotonic()
 
 
-def _accuracy(rows: Sequence[dict[str, Any]]) -> str:
+def accuracy(rows: Sequence[dict[str, Any]]) -> str:
     """The newest validation accuracy, or test accuracy of runs without a validation split."""
     for key in ("val/top1_percent", "test/top1_percent"):
         found = [row[key] for row in rows if key in row]
         if found:
-            return f", {key.partition('/')[0]} {found[-1]:.2f} %"
+            return f"{key.partition('/')[0]} {found[-1]:.2f} %"
     return ""
 
 

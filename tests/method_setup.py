@@ -24,7 +24,7 @@ def make_model(
 ) -> TappedModel:
     """An untrained timm network for square colour images, the same for the same seed."""
     if "vit" in name or "mixer" in name or "swin" in name:
-        options = {"img_size": image_size} | options
+        options = {"img_size": image_size, "in_chans": 3} | options
     with seeded_globals(seed, name):
         model = timm.create_model(name, num_classes=num_classes, **options)
     return TappedModel(model, (3, image_size, image_size))

@@ -38,7 +38,7 @@ def training_curves(
         axes.plot(x, mean, color=colours[label], zorder=3)
         if table.shape[1] > 1:
             sd = table.std(axis=1).to_numpy(float)
-            axes.fill_between(x, mean - sd, mean + sd, color=colours[label], alpha=0.18, lw=0)
+            axes.fill_between(x, mean - sd, mean + sd, color=colours[label], alpha=0.14, lw=0)
         ends.append((label, float(mean[-1]), colours[label]))
     if teacher is not None:
         axes.axhline(teacher, color=TEACHER, ls=(0, (4, 2)), lw=0.9, zorder=1)
@@ -49,7 +49,7 @@ def training_curves(
     axes.set_ylim(low, high)
     last = float(epochs["epoch"].max())
     axes.set_xlim(min(1.0, last - 1), last)
-    label_ends(axes, ends, last, (high - low) * LABEL_SHARE)
+    label_ends(axes, ends, (high - low) * LABEL_SHARE)
     axes.set_xlabel("epoch")
     return axes
 
@@ -75,6 +75,6 @@ def _window(ends: Sequence[float], values: pd.Series) -> tuple[float, float]:
     """Limits that show the differences at the end: the start of training may be cut off."""
     low, high = min(ends), max(ends)
     reach = max(high - low, 1.0)
-    low = max(low - 1.2 * reach, float(values.min()))
+    low = max(low - 0.6 * reach, float(values.min()))
     margin = 0.05 * (high - low)
     return low - margin, min(100.5, high + margin)

@@ -62,29 +62,29 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return pdf, png
 
 
-def label_ends(
-    axes: Axes, ends: Sequence[tuple[str, float, str]], x: float, min_gap: float
-) -> None:
-    """Write ``(text, y, colour)`` to the right of ``x``, pushed apart to ``min_gap`` (data units).
+def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], min_gap: float) -> None:
+    """Write ``(text, y, colour)`` right of the axes, pushed apart to ``min_gap`` (data units).
 
     Order is kept; a thin line leads from the value to its label.
     """
-    left, right = axes.get_xlim()
-    lead = 0.05 * (right - left)
     order = sorted(range(len(ends)), key=lambda i: ends[i][1])
     places = spread([ends[i][1] for i in order], min_gap)
+    across = axes.get_yaxis_transform()  # x in shares of the axes, y in data
     for i, place in zip(order, places, strict=True):
         text, y, colour = ends[i]
+        line = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 1, "shrinkB": 0}
         axes.annotate(
             text,
-            xy=(x, y),
-            xytext=(x + lead, place),
+            xy=(1.0, y),
+            xycoords=across,
+            xytext=(1.05, place),
+            textcoords=across,
             annotation_clip=False,
             color=colour,
             fontsize=7,
             va="center",
             ha="left",
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 1, "shrinkB": 0},
+            arrowprops=line,
         )
 
 

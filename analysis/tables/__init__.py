@@ -6,6 +6,7 @@ from analysis.tables.checks import holes, selection
 from analysis.tables.comparisons import comparisons
 from analysis.tables.cost import cost
 from analysis.tables.gaps import gaps
+from analysis.tables.variants import variants
 
 __all__ = [
     "accuracy",
@@ -15,5 +16,6 @@ __all__ = [
     "holes",
     "published_figures",
     "selection",
+    "variants",
     "verdict",
 ]

@@ -42,7 +42,7 @@ def published_figures(grid: Grid) -> Table | None:
             "same epoch (last, or best test epoch where the source selects on test)."
         ),
         notes=("reproduced: the published figure lies in the 95 % t interval of our mean.",),
-    )
+    ).without_constant("Pair")
 
 
 def _published_row(grid: Grid, label: str, key: ColumnKey, anchor: pd.Series) -> Row:

@@ -44,7 +44,7 @@ def selection(grid: Grid) -> Table | None:
             "Test top-1 (%) at three epochs of the same runs. The last epoch is reported; the last "
             "column is what choosing the epoch on the test split would have added."
         ),
-    )
+    ).without_constant("Pair")
 
 
 def holes(collected: Collected) -> Table | None:

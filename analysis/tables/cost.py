@@ -36,13 +36,13 @@ def cost(grid: Grid) -> Table:
                 Cell(count(deployed)),
                 Cell(count(deployed - student, sign=True)),
                 Cell(count(mean_of(runs, "macs/deploy"))),
-                Cell(number(scored / hours if hours else math.nan, 1)),
+                Cell(number(scored / hours if hours else math.nan, 0 if hours < 1 else 1)),
             ]
             first = label == grid.labels[0] and bool(rows)
             rows.append(Row(cells, label, key.pair, rule_above=first))
     headers = [
         "training", "peak memory", "extra parameters (training)", "parameters (deployed)",
-        "extra (deployed)", "MACs (deployed)", "points per hour",
+        "extra (deployed)", "MACs (deployed)", "accuracy per hour",
     ]  # fmt: skip
     devices = ", ".join(sorted(_values(grid.students, "provenance/device")))
     return Table(
@@ -52,10 +52,10 @@ def cost(grid: Grid) -> Table:
         rows=rows,
         caption=f"Means over finished runs. Device: {devices or 'unknown'}.",
         notes=(
-            "points per hour: accuracy over hours of training, the teacher's training not counted.",
+            "accuracy per hour: points over hours of training on the device (the student's alone).",
             "peak memory: of the GPU, or the largest resident size of the process on a CPU.",
         ),
-    )
+    ).without_constant("Pair")
 
 
 def _finished(grid: Grid, label: str, key: ColumnKey) -> pd.DataFrame:

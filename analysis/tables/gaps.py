@@ -15,15 +15,17 @@ def gaps(frame: pd.DataFrame) -> Table | None:
     if frame.empty:
         return None
     rows = []
-    for (pair, label, view), runs in frame.groupby(["pair", "label", "view"], sort=False):
+    keys = ["dataset", "recipe", "pair", "label", "view"]
+    for (_, recipe, pair, label, view), runs in frame.groupby(keys, sort=False):
         values = [mean_cell(runs[name], metric.digits) for name, metric in METRICS.items()]
-        cells = [Cell(pair_name(str(pair))), Cell(str(label)), Cell(str(view))]
-        rows.append(Row([*cells, *values, Cell(str(len(runs)))], str(label), str(pair)))
+        name = pair_name(str(pair)) + (f" ({recipe})" if frame["recipe"].nunique() > 1 else "")
+        cells = [Cell(name), Cell(str(label)), Cell(str(view))]
+        rows.append(Row([*cells, *values], str(label), str(pair)))
     columns = [Column("Pair", "l"), Column("Method", "l"), Column("features", "l")]
     return Table(
         name="gap",
         title="Gap between teacher and student features",
-        columns=[*columns, *(Column(metric.title) for metric in METRICS.values()), Column("runs")],
+        columns=[*columns, *(Column(metric.title) for metric in METRICS.values())],
         rows=rows,
         caption="On held-out images; mean ± standard deviation over runs.",
         notes=(
@@ -32,4 +34,4 @@ def gaps(frame: pd.DataFrame) -> Table | None:
             "total variance. Unexplained: variance of the teacher's features that no linear map of "
             "the student's predicts.",
         ),
-    )
+    ).without_constant("Pair")

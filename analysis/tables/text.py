@@ -21,7 +21,7 @@ def mean_sd(scores: ArrayLike) -> str:
 
 def number(value: float, digits: int) -> str:
     """With so many decimals."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+    return "–" if math.isnan(value) else f"{value:,.{digits}f}".replace("-", "−")
 
 
 def signed(value: float) -> str:
@@ -83,4 +83,4 @@ def mean_cell(values: ArrayLike, digits: int) -> Cell:
         return DASH
     spread = stats.sd(values)
     deviation = "" if math.isnan(spread) else f" ± {spread:.{digits}f}"
-    return Cell(f"{stats.mean(values):.{digits}f}{deviation}")
+    return Cell(f"{number(stats.mean(values), digits)}{deviation}")

@@ -14,8 +14,11 @@ What is guaranteed:
   run apart.
 - *Recorded last.* ``wandb.json`` is written once W&B holds the whole run; a kill before that costs
   a repetition, never a doubled row.
-- *Bounded.* Every call of wandb has a time limit. Whatever goes wrong is one line in the run's
-  ``log.txt`` and in ``runs/<experiment>/wandb/follower.log``; ``sync`` sends it later.
+- *Bounded.* Every call of wandb has a time limit, and the process leaves by itself after its
+  worker. Whatever goes wrong is one line in the run's ``log.txt``, and :func:`sync` sends it later.
+
+Online, "once" rests on the server's own count of steps; where the server answers a resumed run
+with an old count, rows could be sent twice under the same step.
 """
 
 from suite.tracker.process import Follower, Summary, sync

@@ -84,8 +84,8 @@ class Followers:
             for directory in inbox.receive(POLL_SECONDS):
                 new = Followed(directory, self._target)
                 self._followed.setdefault(directory, new).begin()
-            for run in list(self._followed.values()) if self._pause.over() else []:
-                if self._attempt(run, run.visit):
+            for run in list(self._followed.values()):
+                if self._pause.over() and self._attempt(run, run.visit):
                     del self._followed[run.path]
         deadline = time.monotonic() + LAST_SECONDS
         for run in self._followed.values():
@@ -108,10 +108,12 @@ class Followers:
                 return True  # another try would meet the same
             self._recover()
             return False
-        self._pause.end()
-        if outcome is not None:
-            self._report(outcome)
-        return outcome is not None
+        if outcome is None:
+            return False
+        if outcome.state == "sent":
+            self._pause.end()
+        self._report(outcome)
+        return True
 
     def _recover(self) -> None:
         """W&B did not answer, or its service has died: begin anew after a pause."""

@@ -55,7 +55,7 @@ class Follower:
         except OSError as error:
             log.warning("W&B: the mirror is gone or full (%s); dskd-bench sync sends later", error)
 
-    def close(self, seconds: float = 5.0) -> bool:
+    def close(self, seconds: float = 3.0) -> bool:
         """No more runs will come. Wait ``seconds`` at most; True if everything is settled."""
         process, self._process = self._process, None
         if process is None:

@@ -4,6 +4,7 @@ import csv
 import io
 from html.parser import HTMLParser
 
+from analysis.latex import points, to_latex
 from analysis.render import (
     Cell,
     Column,
@@ -11,7 +12,6 @@ from analysis.render import (
     Table,
     to_csv,
     to_html,
-    to_latex,
     to_markdown,
     to_text,
 )
@@ -43,10 +43,27 @@ def test_latex_escapes_what_is_special_and_uses_booktabs():
     text = to_latex(TABLE)
     assert r"kd\_50\%\&$<$b$>$ & \underline{74.92 $\pm$ 0.28 (3)} \\" in text
     assert r"dskd|a & \textbf{75.30 $\pm$ 0.10 (3)} \\" in text
-    assert r"wrn\_40\_2 $\to$ wrn\_16\_2" in text
+    assert r"\shortstack[r]{wrn\_40\_2 $\to$\\wrn\_16\_2}" in text
     assert text.count(r"\midrule") == 2
     assert r"\toprule" in text
     assert r"\bottomrule" in text
+
+
+def test_latex_breaks_long_headers_and_spans_two_columns_only_when_it_must():
+    wide = Table("w", "Wide", [Column("extra parameters (training)")] * 9, [Row([Cell("1")] * 9)])
+    assert r"\begin{table}" in to_latex(TABLE)
+    text = to_latex(wide)
+    assert r"\begin{table*}" in text
+    assert r"\shortstack[r]{extra\\parameters\\(training)}" in text
+    assert points(wide, "small") > points(wide, "tiny")
+
+
+def test_a_column_that_says_the_same_everywhere_can_be_left_out():
+    rows = [Row([Cell("a → b"), Cell(name)]) for name in ("kd", "dkd")]
+    table = Table("t", "T", [Column("Pair"), Column("Method")], rows).without_constant("Pair")
+    assert [column.header for column in table.columns] == ["Method"]
+    assert [row.cells[0].text for row in table.rows] == ["kd", "dkd"]
+    assert table.without_constant("Method") == table
 
 
 def test_csv_is_read_back_cell_by_cell():

@@ -121,15 +121,15 @@ def test_selection_optimism_is_best_minus_last(store):
     grid = grid_of(store)
     best = np.mean(grid.array("kd", "best_test/test/top1_percent"))
     row = tables.selection(grid).rows[0]
-    assert row.cells[4].text == f"{best:.2f}"
-    assert row.cells[6].text == f"{best - 90.5:+.2f}".replace("-", "−")
+    assert row.cells[3].text == f"{best:.2f}"
+    assert row.cells[5].text == f"{best - 90.5:+.2f}".replace("-", "−")
     assert best >= 90.5
 
 
 def test_cost_counts_what_training_and_deployment_add(store):
     store.finish(store.add("crd", 0), features=False)
     cells = [cell.text for cell in tables.cost(grid_of(store)).rows[0].cells]
-    assert cells[3:7] == ["512 MiB", "12.35 k", "17.00 k", "0"]
+    assert cells[2:6] == ["512 MiB", "12.35 k", "17.00 k", "0"]
 
 
 def test_holes_list_every_run_without_result_and_its_reason(store):
@@ -164,16 +164,16 @@ def test_kd_on_wrn_40_2_wrn_16_2_is_judged_against_crds_74_92(cifar, scores, ver
     fill(cifar, "kd", scores, **CIFAR)
     row = tables.published_figures(grid_of(cifar)).rows[0]
     cells = [cell.text for cell in row.cells]
-    assert cells[2:4] == ["74.92", "last epoch"]
-    assert cells[5] == verdict
-    assert cells[6].startswith("RepDistiller README")
+    assert cells[1:3] == ["74.92", "last epoch"]
+    assert cells[4] == verdict
+    assert cells[5].startswith("RepDistiller README")
 
 
 def test_a_short_training_is_not_compared_with_a_published_figure(cifar):
     cifar.epochs = 2
     fill(cifar, "kd", [74.8, 75.0], **CIFAR)
     row = tables.published_figures(grid_of(cifar)).rows[0]
-    assert row.cells[5].text == "not comparable: 2 of 240 epochs"
+    assert row.cells[4].text == "not comparable: 2 of 240 epochs"
 
 
 def test_a_figure_of_the_best_epoch_is_compared_with_our_best_epoch(cifar):
@@ -181,8 +181,8 @@ def test_a_figure_of_the_best_epoch_is_compared_with_our_best_epoch(cifar):
     grid = grid_of(cifar)
     row = tables.published_figures(grid).rows[0]
     best = np.mean(grid.array("dkd", "best_test/test/top1_percent"))
-    assert row.cells[3].text == "best epoch"
-    assert row.cells[4].text.startswith(f"{best:.2f}")
+    assert row.cells[2].text == "best epoch"
+    assert row.cells[3].text.startswith(f"{best:.2f}")
 
 
 def test_digits_have_no_published_figures(finished):

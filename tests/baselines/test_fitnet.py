@@ -122,12 +122,14 @@ def test_an_unknown_stage_is_refused_in_one_line():
         FitNet(FitNetConfig(hint="stage9"), make_setup())
 
 
-def test_stages_are_paired_from_the_deep_end_without_the_stem():
-    assert paired_stages(make_setup("test_resnet", "test_vit")) == (
-        ("stage2", "stage1"),
-        ("stage3", "stage2"),
-        ("stage4", "stage3"),
-    )
+def test_stages_are_paired_from_the_deep_end_without_either_networks_first():
+    """test_resnet has five stages, its stem first; test_vit has four."""
+    pairs = (("stage2", "stage1"), ("stage3", "stage2"), ("stage4", "stage3"))
+    assert paired_stages(make_setup("test_resnet", "test_vit")) == pairs
+    turned = tuple((teacher, student) for student, teacher in pairs)
+    assert paired_stages(make_setup("test_vit", "test_resnet")) == turned
+    alike = tuple((f"stage{i}", f"stage{i}") for i in (1, 2, 3, 4))
+    assert paired_stages(make_setup("test_resnet", "test_resnet")) == alike
 
 
 def test_the_weight_multiplies_the_mean_square():

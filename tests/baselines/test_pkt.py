@@ -6,6 +6,7 @@ import pytest
 import torch
 from golden_numbers import PRECISIONS
 from method_setup import make_batch, make_progress, make_setup, run_both
+from torch.nn import functional
 
 from baselines.pkt import PKT, PKTConfig, neighbour_probabilities, pkt_loss
 
@@ -46,11 +47,13 @@ def test_a_zero_feature_is_equally_near_to_all_and_its_gradient_is_small():
     assert student.grad.abs().max() < 1
 
 
-def test_opposite_features_give_a_finite_loss():
-    """Rounding takes their cosine below -1, and a probability below 0."""
-    row = torch.randn(1, 513, generator=torch.Generator().manual_seed(2))
-    student = torch.cat([row, -row, -3 * row]).requires_grad_()
-    loss = pkt_loss(student, torch.randn(3, 4, generator=torch.Generator().manual_seed(3)))
+def test_opposite_features_give_finite_losses_and_gradients():
+    """Rounding takes cosines below -1; an unlikely row would get the logarithm of less than 0."""
+    rows = torch.randn(64, 64, generator=torch.Generator().manual_seed(2))
+    cosines = functional.normalize(rows) @ functional.normalize(-rows).T
+    assert cosines.min() < -1
+    student = torch.cat([rows, -rows]).requires_grad_()
+    loss = pkt_loss(student, torch.randn(128, 4, generator=torch.Generator().manual_seed(3)))
     loss.backward()
     assert (neighbour_probabilities(student) >= 0).all()
     assert loss.isfinite()

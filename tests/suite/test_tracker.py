@@ -9,12 +9,14 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from suite.record import RunDirectory, write_json
 from suite.tracker import Follower, TrackerError, datastore, sync
 from suite.tracker.describe import describe, summary
+from suite.tracker.follow import Pause
 from suite.tracker.ledger import Busy, locked
 from suite.tracker.mirror import Mirror, mirror, stop_wandb, time_limit
 from suite.tracker.target import Target
@@ -374,7 +376,7 @@ def test_a_follower_outlives_a_killed_worker_and_then_leaves(tmp_path):
 
 def test_a_follower_killed_in_the_middle_loses_and_doubles_nothing(tmp_path):
     """Killed at several moments, some while it writes; then sync settles all runs."""
-    runs = [a_run(tmp_path, f"{number:016d}", epochs=300) for number in range(6)]
+    runs = [a_run(tmp_path, f"{number:016d}", epochs=300) for number in range(4)]
     for delay in (0.0, 0.05):
         follower = Follower(tmp_path / "follower.log")
         for run in runs:
@@ -384,9 +386,9 @@ def test_a_follower_killed_in_the_middle_loses_and_doubles_nothing(tmp_path):
         os.kill(follower._process.pid, signal.SIGKILL)
         assert not follower.close()
     result = sync(tmp_path, "digits")
-    assert (result.sent + result.skipped, result.failed) == (6, 0)
+    assert (result.sent + result.skipped, result.failed) == (4, 0)
     steps = [[row["_step"] for row in content(folder)[0]] for folder in offline_folders(tmp_path)]
-    assert steps == [list(range(1, 301))] * 6
+    assert steps == [list(range(1, 301))] * 4
     assert list((tmp_path / "digits" / "wandb").glob(".partial-*")) == []
 
 
@@ -440,6 +442,23 @@ def test_a_malformed_key_is_a_reason_not_a_prompt(tmp_path, monkeypatch):
     result = sync(tmp_path, "digits")
     assert result.failed == 1
     assert "WANDB_API_KEY invalid" in result.reasons[0]
+
+
+def test_pauses_double_up_to_ten_minutes_and_begin_anew_after_success(monkeypatch):
+    clock = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr("suite.tracker.follow.time", clock)
+    pause = Pause()
+    for middle in (15, 30, 60, 120, 240, 480, 600, 600):
+        pause.begin()
+        clock.monotonic = lambda now=0.49 * middle: now
+        assert not pause.over()
+        clock.monotonic = lambda now=1.51 * middle: now
+        assert pause.over()
+        clock.monotonic = lambda: 0.0
+    pause.end()
+    pause.begin()
+    clock.monotonic = lambda: 1.51 * 15
+    assert pause.over()
 
 
 def test_a_call_beyond_its_limit_is_a_timeout():

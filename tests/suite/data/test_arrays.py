@@ -121,6 +121,16 @@ def test_an_epoch_is_a_function_of_seed_and_epoch():
         assert not torch.equal(first.index, other.index)
 
 
+def test_each_epoch_and_seed_augments_an_image_anew():
+    offsets, flips = zip(
+        *(training()._draw(*when) for when in ((0, 1), (0, 2), (1, 1))), strict=True
+    )
+    for one, other in itertools.combinations(range(3), 2):
+        equal = (offsets[one] == offsets[other]).all(1).sum()
+        assert equal < 12  # of 150 images; 1 of 81 expected
+        assert 45 < (flips[one] == flips[other]).sum() < 105
+
+
 def test_the_global_random_streams_neither_matter_nor_move():
     data = training()
     torch.manual_seed(1)

@@ -1,0 +1,88 @@
+"""What denoising does, step by step, and the health of a method over training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.features import Array
+from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, label_ends
+
+
+def denoising_trajectory(
+    axes: Axes, surprise: Mapping[str, Array], colours: Mapping[str, str]
+) -> Axes:
+    """Probability that the teacher's head gives the label, at each sampling step.
+
+    ``surprise``: label -> negative log-likelihoods in nats [M images, steps + 1], from the noised
+    feature (step 0) to the denoised one. Mean over images; the band holds the middle half of them.
+    """
+    ends = []
+    for label, nats in surprise.items():
+        probability = np.exp(-nats)
+        steps = np.arange(probability.shape[1])
+        low, high = np.quantile(probability, [0.25, 0.75], axis=0)
+        axes.fill_between(steps, low, high, color=colours[label], alpha=0.15, lw=0)
+        mean = probability.mean(axis=0)
+        axes.plot(steps, mean, "o-", color=colours[label], ms=3)
+        ends.append((label, float(mean[-1]), colours[label]))
+    longest = max(nats.shape[1] for nats in surprise.values()) - 1
+    axes.set_xlim(-0.1, longest + 0.1)
+    axes.set_xticks(range(0, longest + 1, max(1, longest // 8)))
+    axes.set_ylim(-0.02, 1.02)
+    if len(ends) > 1:
+        label_ends(axes, ends, 0.075)
+    axes.set_xlabel("sampling step (0: noised, last: denoised)")
+    axes.set_ylabel("teacher head's p(label)")
+    return axes
+
+
+def trajectory_figure(
+    surprise: Mapping[str, Array], title: str, colours: Mapping[str, str]
+) -> Figure:
+    """One column wide."""
+    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, 2.1))
+    denoising_trajectory(axes, surprise, colours)
+    axes.set_title(title)
+    axes.grid(axis="y")
+    return figure
+
+
+def health_figure(
+    epochs: pd.DataFrame, names: Sequence[str], colours: Mapping[str, str], columns: int = 3
+) -> Figure:
+    """Each figure of ``diagnostics/...`` over epochs, mean over runs with the range as a band.
+
+    ``epochs``: columns ``label, run_id, epoch`` and ``names``.
+    """
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
+    size = (FULL_INCHES, 0.35 + 1.35 * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, squeeze=False)
+    for axes, name in zip(grid.flat, names, strict=False):
+        for label, runs in epochs.groupby("label", sort=False):
+            table = runs.pivot_table(index="epoch", columns="run_id", values=name).dropna()
+            if table.empty:
+                continue
+            x, colour = table.index.to_numpy(float), colours[str(label)]
+            low, high = table.min(axis=1).to_numpy(float), table.max(axis=1).to_numpy(float)
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+            axes.plot(x, table.mean(axis=1).to_numpy(float), color=colour, label=str(label))
+        axes.set_title(name.removeprefix("diagnostics/").replace("_", " "), fontweight="normal")
+        axes.grid(axis="y")
+        axes.locator_params(axis="y", nbins=4)
+    for axes in grid.flat[len(names) :]:
+        axes.set_visible(False)
+    for place in range(columns):
+        lowest = max(row for row in range(rows) if row * columns + place < len(names))
+        grid[lowest, place].set_xlabel("epoch")
+        grid[lowest, place].tick_params(labelbottom=True)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(handles, labels, loc="outside upper right", ncols=min(6, len(labels)))
+    return figure

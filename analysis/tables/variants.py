@@ -1,0 +1,68 @@
+"""Rows of one method side by side with the options in which they differ."""
+
+from __future__ import annotations
+
+import math
+
+from analysis import stats
+from analysis.grid import ColumnKey, Grid, pair_name
+from analysis.render import Cell, Column, Row, Table
+from analysis.tables.accuracy import score_cell
+from analysis.tables.text import DASH, interval_text, signed
+from analysis.variants import varying_options
+
+
+def variants(grid: Grid) -> list[Table]:
+    """One table per method that has several rows: options, accuracy, difference to the first row."""
+    tables = []
+    for method in dict.fromkeys(grid.method(label) for label in grid.labels):
+        labels = [label for label in grid.labels if grid.method(label) == method]
+        options = varying_options(grid.students[grid.students["label"].isin(labels)])
+        if len(labels) > 1 and options:
+            tables.append(_table(grid, method, labels, options))
+    return tables
+
+
+def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Table:
+    rows = []
+    for key in grid.columns:
+        for number, label in enumerate(labels):
+            runs = grid.runs(label, key)
+            values = [Cell(_value(runs[name].iloc[0]) if len(runs) else "–") for name in options]
+            cells = [Cell(pair_name(key.pair)), Cell(label), *values]
+            cells += [score_cell(grid.cell(label, key)), _difference(grid, label, labels[0], key)]
+            rows.append(Row(cells, label, key.pair, rule_above=number == 0 and bool(rows)))
+    names = [name.split("/", 1)[1].replace("_", " ") for name in options]
+    return Table(
+        name=f"variants-{method}",
+        title=f"Variants of {method}",
+        columns=[
+            Column("Pair", "l"),
+            Column("Row", "l"),
+            *map(Column, names),
+            Column("accuracy"),
+            Column(f"difference to {labels[0]}"),
+        ],
+        rows=rows,
+        caption=(
+            "Options that differ between the rows; differences are paired by seed, in points, with "
+            "the 95 % t interval of their mean."
+        ),
+    ).without_constant("Pair")
+
+
+def _difference(grid: Grid, label: str, reference: str, key: ColumnKey) -> Cell:
+    if label == reference:
+        return DASH
+    differences = grid.cell(label, key).scores - grid.cell(reference, key).scores
+    mean, interval = stats.mean(differences), stats.t_interval(differences)
+    if math.isnan(mean):
+        return DASH
+    shown = "" if math.isnan(interval.low) else f" {interval_text(interval)}"
+    return Cell(f"{signed(mean)}{shown}")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:g}"
+    return "–" if value is None else str(value)
