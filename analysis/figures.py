@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import gap, stats, variants
+from analysis import stats, variants
 from analysis.collect import FINISHED, Collected, epochs
 from analysis.embed import pca_plane, tsne
 from analysis.features import Array, angles
+from analysis.gap import View, sources
+from analysis.gap import views as views_of
 from analysis.grid import ColumnKey, Grid, pair_name
 from analysis.plots.cost import cost_figure
 from analysis.plots.curves import curves_figure
@@ -45,24 +47,24 @@ class Picture:
 
 
 CAPTIONS = {
-    "curves": "accuracy over training, mean over finished runs; bands are ± one standard deviation, "
-    "the dashed line is the teacher.",
+    "curves": "accuracy over training, mean over finished runs; bands are ± one standard "
+    "deviation, the dashed line is the teacher.",
     "cost": "accuracy against the time that one student takes to train. Large marks are means of a "
     "method, small ones single runs.",
     "sensitivity": "accuracy over two options of a method, mean ± standard deviation; bold: best.",
-    "gap": "distance between student and teacher features on held-out images. Large marks are means, "
-    "ticks single runs, bars 95 % t intervals.",
-    "gap-accuracy": "does closing the gap buy accuracy? Large marks are means of a method, small ones "
-    "single runs; ρ is Spearman's rank correlation of the means.",
+    "gap": "distance between student and teacher features on held-out images. Large marks are "
+    "means, ticks single runs, bars 95 % t intervals.",
+    "gap-accuracy": "does closing the gap buy accuracy? Large marks are means of a method, small "
+    "ones single runs; ρ is Spearman's rank correlation of the means.",
     "embedding": "held-out images in the plane of the teacher's two principal axes; the student's "
     "features reach it through the best linear map from training images. Numbers are the teacher's "
     "class means, lines lead to the student's. First seed.",
     "tsne": "joint t-SNE of teacher and student features of held-out images (the student's through "
     "the best linear map from training images), one embedding for all methods. First seed.",
-    "densities": "angle to the teacher's feature of the same image, and norm of the centred feature; "
-    "the small tick is the median. Held-out images, first seed.",
-    "trajectory": "probability that the teacher's head gives the label while the feature is denoised: "
-    "mean over held-out images, the band holds the middle half of them. First seed.",
+    "densities": "angle to the teacher's feature of the same image, and norm of the centred "
+    "feature; the small tick is the median. Held-out images, first seed.",
+    "trajectory": "probability that the teacher's head gives the label while the feature is "
+    "denoised: mean over held-out images, the band holds the middle half of them. First seed.",
     "health": "health figures logged in training: mean over runs, the band is their range.",
 }
 
@@ -76,19 +78,22 @@ class Pictures:
         self.with_tsne = with_tsne
         self.colours = colours(grid.labels)
         self.markers = markers(grid.labels)
-        self._views = cache(self._read_views)
+        self._known_views: dict[ColumnKey, dict[str, dict[str, View]]] = {}
 
-    def __iter__(self) -> Iterator[Picture]:
-        for number, key in enumerate(self.grid.columns):
-            suffix = f"-{number + 1}" if len(self.grid.columns) > 1 else ""
-            for stem, caption in CAPTIONS.items():
-                draw = partial(getattr(self, stem.replace("-", "_")), key)
-                name = self.grid.column_names()[number]
-                yield Picture(f"{stem}{suffix}", f"{name}: {caption}", draw, key.pair)
+    def of_column(self, number: int) -> Iterator[Picture]:
+        """The pictures of one column of the accuracy table."""
+        key, name = self.grid.columns[number], self.grid.column_names()[number]
+        suffix = f"-{number + 1}" if len(self.grid.columns) > 1 else ""
+        for stem, caption in CAPTIONS.items():
+            draw = partial(getattr(self, stem.replace("-", "_")), key)
+            yield Picture(f"{stem}{suffix}", f"{name}: {caption}", draw, key.pair)
+
+    def of_all(self) -> Iterator[Picture]:
+        """The pictures that take all columns together."""
         yield Picture(
             "ranks",
-            "Average rank over pairs and seeds (1 is best); a bar joins methods whose ranks differ by "
-            "less than the critical difference (Nemenyi, 5 %). Blocks with a hole are left out.",
+            "Average rank over pairs and seeds (1 is best); a bar joins methods whose ranks differ "
+            "by less than the critical difference (Nemenyi, 5 %). Blocks with a hole are left out.",
             self.ranks,
         )
 
@@ -217,7 +222,7 @@ class Pictures:
     def health(self, key: ColumnKey) -> Figure | None:
         """Diagnostics over epochs."""
         table = self._metrics(key, lambda name: name.startswith("diagnostics/"))
-        names = [name for name in table if name.startswith("diagnostics/")]
+        names = [str(n) for n in table if str(n).startswith("diagnostics/")]
         if not names or table["epoch"].nunique() < 2:
             return None
         return health_figure(table.dropna(subset=names, how="all"), names, self.colours)
@@ -247,18 +252,21 @@ class Pictures:
 
     def _first_features(self, key: ColumnKey) -> Iterator[tuple[str, dict[str, Array]]]:
         runs = self._finished(key).sort_values("seed", kind="stable")
-        where = dict(zip(runs.index, gap.sources(runs), strict=True))
+        where = dict(zip(runs.index, sources(runs), strict=True))
         for label in self.grid.labels[:PANELS]:
             for index in runs.index[runs["label"] == label][:1]:
                 yield label, where[index].read(self.collected.runs_root)
 
-    def _read_views(self, key: ColumnKey) -> dict[str, dict[str, gap.View]]:
+    def _views(self, key: ColumnKey) -> dict[str, dict[str, View]]:
         """Label -> view name -> view, of the first seed."""
-        found = {
-            label: {view.name: view for view in gap.views(arrays)}
-            for label, arrays in self._first_features(key)
-        }
-        return {label: views for label, views in found.items() if "student" in views}
+        if key not in self._known_views:
+            found = {
+                label: {view.name: view for view in views_of(arrays)}
+                for label, arrays in self._first_features(key)
+            }
+            complete = {label: views for label, views in found.items() if "student" in views}
+            self._known_views = {key: complete}  # one column at a time: they can be large
+        return self._known_views[key]
 
     def _gaps_of(self, key: ColumnKey) -> pd.DataFrame:
         if self.gaps.empty:
@@ -269,7 +277,7 @@ class Pictures:
         return self.gaps[chosen]
 
 
-def _cloud(views: dict[str, gap.View], place: Callable[[Array], Array]) -> Cloud:
+def _cloud(views: dict[str, View], place: Callable[[Array], Array]) -> Cloud:
     view, denoised = views["student"], views.get("denoised")
     return Cloud(
         place(view.teacher),

@@ -16,6 +16,9 @@ from analysis.collect import FINISHED, Collected
 from analysis.grid import Grid
 from analysis.render import Table
 
+FULL_PIXELS = 6.9 * 220
+"""Width of a picture over two text columns."""
+
 
 class ShownPicture(Protocol):
     """What the page needs of a picture."""
@@ -62,11 +65,18 @@ def html(
                 "name": picture.name,
                 "caption": picture.caption,
                 "pair": picture.pair,
+                "width": _width_percent(picture.png),
                 "data": base64.b64encode(picture.png.read_bytes()).decode(),
             }
             for picture in pictures
         ],
     )
+
+
+def _width_percent(png: Path) -> int:
+    """Share of the page, so that letters are equally large in pictures of one and two columns."""
+    width = int.from_bytes(png.read_bytes()[16:20], "big")  # pixels, from the PNG's header
+    return min(100, round(100 * width / FULL_PIXELS))
 
 
 def facts(collected: Collected) -> dict[str, str]:

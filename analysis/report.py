@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.text import Text
@@ -15,6 +16,9 @@ from analysis.grid import Grid, states_text
 from analysis.latex import to_latex
 from analysis.render import Table
 from suite.errors import UserError
+
+if TYPE_CHECKING:
+    from analysis.drawing import Shown
 
 CACHE = ".cache"
 FORMS = {"md": render.to_markdown, "tex": to_latex, "csv": render.to_csv}
@@ -45,20 +49,11 @@ class Report:
         return Text(str(self), no_wrap=True, overflow="ignore")
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A picture on the disk."""
-
-    name: str
-    caption: str
-    pair: str
-    png: Path
-
-
-def build(runs_root: Path, manifest: Path, out: Path) -> Report:
+def build(runs_root: Path, manifest: Path, out: Path, *, tsne: bool = False) -> Report:
     """Write ``out/tables``, ``out/figures`` and ``out/index.html`` for one manifest.
 
-    Runs that are missing, failed or damaged appear as such. Raises
+    Runs that are missing, failed or damaged appear as such. ``tsne`` adds a joint t-SNE to the
+    embedding by principal axes (seconds to minutes). Raises
     :class:`analysis.collect.CollectError` and :class:`ReportError`.
     """
     collected = collect(runs_root, manifest, _writable(out) / CACHE / "records.json")
@@ -78,13 +73,13 @@ def build(runs_root: Path, manifest: Path, out: Path) -> Report:
     ]
     shown = [table for table in made if table is not None and table.rows]
     files = _write_tables(shown, out / "tables")
-    pictures, drawn = _draw(grid, gaps, out / "figures")
+    pictures = _draw(grid, gaps, out / "figures", tsne)
     index = out / "index.html"
     index.write_text(page.html(collected, grid, shown, pictures), encoding="utf-8")
     first = [table for table in shown if table.name in ("accuracy", "holes")]
     return Report(
         tables=tuple(render.to_text(table) for table in first),
-        files=(*files, *drawn, index),
+        files=(*files, *(path for it in pictures for path in (it.pdf, it.png)), index),
         index=index,
         summary=_summary(collected),
     )
@@ -95,7 +90,7 @@ def _writable(out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise ReportError(f"cannot write the report to {out}: {error.strerror}") from None
     return out
@@ -103,7 +98,7 @@ def _writable(out: Path) -> Path:
 
 def _write_tables(made: Sequence[Table], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
+    for old in (path for suffix in FORMS for path in folder.glob(f"*.{suffix}")):
         old.unlink()  # a table of an earlier report must not pass for one of this
     files = []
     for table in made:
@@ -114,24 +109,10 @@ def _write_tables(made: Sequence[Table], folder: Path) -> list[Path]:
     return files
 
 
-def _draw(grid: Grid, gaps: pd.DataFrame, folder: Path) -> tuple[list[Shown], list[Path]]:
-    from analysis.figures import Pictures  # matplotlib loads for half a second
-    from analysis.plots.style import paper_style, save
+def _draw(grid: Grid, gaps: pd.DataFrame, folder: Path, tsne: bool) -> list[Shown]:
+    from analysis import drawing, figures  # matplotlib takes half a second to load
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    shown: list[Shown] = []
-    files: list[Path] = []
-    with paper_style():
-        for picture in Pictures(grid, gaps):
-            figure = picture.draw()
-            if figure is None:
-                continue
-            pdf, png = save(figure, folder / picture.name)
-            files += [pdf, png]
-            shown.append(Shown(picture.name, picture.caption, picture.pair, png))
-    return shown, files
+    return drawing.draw_all(figures.Pictures(grid, gaps, with_tsne=tsne), folder)
 
 
 def _summary(collected: Collected) -> str:

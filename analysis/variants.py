@@ -9,7 +9,7 @@ from analysis.collect import OPTION
 
 def varying_options(runs: pd.DataFrame) -> list[str]:
     """Option columns with more than one value in ``runs`` (of one method), most values first."""
-    names = [name for name in runs if str(name).startswith(OPTION)]
+    names = [str(name) for name in runs if str(name).startswith(OPTION)]
     counts = {name: runs[name].nunique(dropna=True) for name in names}
     found = [name for name, count in counts.items() if count > 1]
     return sorted(found, key=lambda name: (-counts[name], name))

@@ -114,7 +114,7 @@ class WaveDenoiser(nn.Module):
         embedded = self.embed(_waves(time).to(noisy.dtype))[..., None, None]
         velocity: Tensor = self.layers(noisy + embedded)
         guess = self.schedule.untaught_guess(noisy, time)
-        return guess + amplitude[:, None, None, None] * velocity
+        return torch.addcmul(guess, amplitude[:, None, None, None], velocity)
 
 
 WAVES = 32

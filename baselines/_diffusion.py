@@ -72,13 +72,16 @@ class Schedule(nn.Module):
     def predict_clean(self, noisy: Tensor, noise: Tensor, time: int) -> Tensor:
         """x_0 that x_t and the predicted eps stand for (Song et al. 2021, eq. 9)."""
         signal = self.signal(time)
-        return (noisy - math.sqrt(1 - signal) * noise) / math.sqrt(signal)
+        clean = torch.sub(noisy, noise, alpha=math.sqrt(1 - signal))
+        return clean / math.sqrt(signal)
 
     def step(self, noisy: Tensor, noise: Tensor, time: int, next_time: int) -> Tensor:
         """One DDIM step from ``time`` to ``next_time`` with eta 0 (Song et al. 2021, eq. 12)."""
-        signal = self.signal(next_time)
-        clean = self.predict_clean(noisy, noise, time)
-        return math.sqrt(signal) * clean + math.sqrt(1 - signal) * noise
+        signal, next_signal = self.signal(time), self.signal(next_time)
+        grow = math.sqrt(next_signal / signal)  # the predicted x_0 and the noise in one sum
+        return torch.add(
+            grow * noisy, noise, alpha=math.sqrt(1 - next_signal) - grow * math.sqrt(1 - signal)
+        )
 
 
 def spaced_times(start: int, steps: int) -> list[int]:
@@ -107,7 +110,8 @@ class Sampled(NamedTuple):
 
 
 Guide = Callable[[Tensor, Tensor], Tensor]
-"""(x_t, predicted x_0) -> gradient of the log-probability that the sample should gain."""
+"""(x_t, predicted x_0) -> gradient of the log-probability that the sample should gain; of their
+shape, or [B, C, 1, 1] where it is the same at every position."""
 
 
 def sample(

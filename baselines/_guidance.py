@@ -30,8 +30,9 @@ class Reader(Protocol):
         ...
 
     def gradient(self, features: Tensor, target: Tensor, temperature: float) -> Tensor:
-        """d sum_k q_k log softmax(logits / temperature)_k / d features, of their shape.
+        """d sum_k q_k log softmax(logits / temperature)_k / d features.
 
+        Of their shape, or [B, C, 1, 1] where it is the same at every position.
         ``target`` q is [B, K], each row a distribution.
         """
         ...
@@ -53,7 +54,7 @@ class LinearReader:
         height, width = features.shape[2:]
         missing = target - functional.softmax(self.logits(features) / temperature, dim=1)
         pull = missing @ self.weight / (temperature * height * width)  # [B, C]
-        return pull[:, :, None, None].expand_as(features)
+        return pull[:, :, None, None]
 
     def after(self, weight: Tensor, bias: Tensor) -> LinearReader:
         """The reader of y where this one reads x = weight y + bias; [C, C_y] and [C]."""

@@ -24,11 +24,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from baselines import _denoisers as denoisers
-from baselines import _diffusion as diffusion
-from baselines import _features as features
 from baselines import _guidance as guidance
-from baselines import _hashing as hashing
+from baselines._diffusion import TIMES, Guide
+from baselines._feature_diffusion import FeatureDiffusion
+from baselines._features import RunningScale, feature_health
+from baselines._hashing import HashLayer, code_health, code_loss_per_row, mean_over
 from baselines.kd import kd_loss
 from suite.distiller import (
     Batch,
@@ -66,7 +66,7 @@ class DSKDConfig(MethodConfig):
     denoiser_width: float = Field(0.25, gt=0, le=4)  # of C; a quarter in DiffKD
     start: Literal["noised", "adapter"] = "noised"
     """``adapter``: mixed with noise by the share that DiffKD's noise adapter guesses."""
-    t_start: int = tunable(500, low=100, high=900, ge=1, lt=diffusion.TIMES)  # DiffKD: 500 of 1000
+    t_start: int = tunable(500, low=100, high=900, ge=1, lt=TIMES)  # DiffKD: 500 of 1000
     diffusion_steps: int = tunable(5, low=1, high=20, ge=0)  # DiffKD: 5; 0: x itself (control)
 
     # Guidance
@@ -137,18 +137,19 @@ class DSKD(Distiller):
         trained = config.teacher_head == "trained"
         self.head = guidance.TeacherHead(teacher, pooled=not reads_maps, trained=trained)
         self.projector = guidance.Projector(c_s, c_t)
-        self.scale = features.RunningScale(
+        self.scale = RunningScale(
             channels, setup.gather, centred=config.centred, momentum=config.momentum
         )
-        self.schedule = diffusion.Schedule()
-        width = max(round(channels * config.denoiser_width), 1)
-        kernel = 3 if reads_maps else 1
-        self.denoiser = denoisers.WaveDenoiser(self.schedule, channels, width, kernel)
-        self.adapter = None
-        if config.start == "adapter":
-            self.adapter = denoisers.NoiseAdapter(channels, vector=not reads_maps)
+        self.diffusion = FeatureDiffusion(
+            channels,
+            config.denoiser_width,
+            config.t_start,
+            config.diffusion_steps,
+            vector=not reads_maps,
+            adapter=config.start == "adapter",
+        )
         std = config.hash_std if config.hash_std != "classifier" else self.head.std.item()
-        self.hash = hashing.HashLayer(channels, config.hash_bits, std, setup.draws)
+        self.hash = HashLayer(channels, config.hash_bits, std, setup.draws)
 
     def student_taps(self) -> tuple[str, ...]:
         """The last map or the pooled feature."""
@@ -170,19 +171,21 @@ class DSKD(Distiller):
         source = _as_map(teacher[self._tap]) if from_teacher else in_space.detach()
         self.scale.update(source)
         x = self.scale(in_space)
+        terms = {"ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label)}
 
-        terms = {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
-            "diffusion": settings.diffusion_weight * self._diffusion_loss(self.scale(source)),
-        }
-        if self.adapter is not None:
-            terms["adapter"] = settings.diffusion_weight * self._adapter_loss(x.detach())
+        learned, relative = self.diffusion.loss(self.scale(source), self._draws)
+        terms["diffusion"] = settings.diffusion_weight * learned
+        if settings.start == "adapter":
+            adapted = self.diffusion.adapter_loss(x.detach(), self._draws)
+            terms["adapter"] = settings.diffusion_weight * adapted
         target = self._guidance_target(batch, teacher, self._draws)
-        denoised = self._denoise(x.detach(), target, self._draws)
+        denoised = self.diffusion.denoise(x.detach(), self._draws, self._guide(target))
+
         chosen = (teacher.logits.argmax(1) == batch.label) | (not settings.only_correct)
-        distance = hashing.mean_over(chosen, self._target_loss(x, denoised.clean))
+        distance = mean_over(chosen, self._target_loss(x, denoised.clean))
         warmup = progress.warmup(settings.lsh_warmup_epochs)
         terms["lsh"] = warmup * settings.lsh_weight * distance
+
         if settings.anchor != "none":
             alone = not settings.anchor_reaches_student
             read = self.head(self.projector(feature.detach()) if alone else projected)
@@ -190,32 +193,12 @@ class DSKD(Distiller):
         if settings.kd_weight > 0:
             distance = kd_loss(student.logits, teacher.logits, settings.kd_temperature)
             terms["kd"] = settings.kd_weight * distance
-        self._examine(x.detach(), denoised, batch)
+        self._health |= {
+            "diffusion_relative": relative,
+            "guidance_ratio": denoised.guidance_ratio,
+            **feature_health(self.reader().logits, x.detach(), denoised.clean, batch.label),
+        }
         return terms
-
-    def _diffusion_loss(self, clean: Tensor) -> Tensor:
-        """E ||eps - eps_theta(x_t, t)||^2 per entry, t uniform over 0..t_start."""
-        noise = self._draws.normal(len(clean), *clean.shape[1:])
-        time = self._draws.integers(len(clean), high=self.config.t_start + 1)
-        noisy = self.schedule.add_noise(clean, noise, time)
-        loss = functional.mse_loss(self.denoiser(noisy, time), noise)
-        with torch.no_grad():
-            untaught = functional.mse_loss(self.schedule.untaught_guess(noisy, time), noise)
-            self._health["diffusion_relative"] = loss / untaught
-        return loss
-
-    def _start(self, clean: Tensor, draws: Draws) -> Tensor:
-        """x noised to t_start."""
-        noise = draws.normal(len(clean), *clean.shape[1:])
-        if self.adapter is not None:
-            return diffusion.mix(clean, noise, self.adapter(clean))
-        time = torch.full((1,), self.config.t_start, device=clean.device)
-        return self.schedule.add_noise(clean, noise, time)
-
-    def _adapter_loss(self, clean: Tensor) -> Tensor:
-        start = self._start(clean, self._draws)
-        time = self.config.t_start
-        return diffusion.adapter_loss(self.schedule, self.denoiser, start, clean, time)
 
     def _guidance_target(self, batch: Batch, teacher: Outputs, draws: Draws) -> Tensor:
         """[B, K], each row a distribution."""
@@ -226,9 +209,8 @@ class DSKD(Distiller):
             label = label[draws.normal(len(label)).argsort()]
         return functional.one_hot(label, teacher.logits.shape[1]).to(teacher.logits.dtype)
 
-    @torch.no_grad()
-    def _denoise(self, clean: Tensor, target: Tensor, draws: Draws) -> diffusion.Sampled:
-        """x to t_start and back under the teacher's guidance; no gradient."""
+    def _guide(self, target: Tensor) -> Guide | None:
+        """What bends the sampling: the gradient of the teacher's log-probability of ``target``."""
         settings, reader = self.config, self.reader()
 
         def guide(noisy: Tensor, predicted: Tensor) -> Tensor:
@@ -236,10 +218,7 @@ class DSKD(Distiller):
             pull = reader.gradient(at, target, settings.guidance_temperature)
             return settings.guidance_scale * pull
 
-        times = diffusion.spaced_times(settings.t_start, settings.diffusion_steps)
-        start = self._start(clean, draws) if settings.diffusion_steps > 0 else clean
-        guide_if_any = guide if settings.guidance_scale > 0 else None
-        return diffusion.sample(self.schedule, self.denoiser, start, times, guide_if_any)
+        return guide if settings.guidance_scale > 0 else None
 
     def reader(self) -> guidance.Reader:
         """The teacher's classifier as a function of x."""
@@ -255,8 +234,8 @@ class DSKD(Distiller):
             return (rows - target).square().mean((1, 2))
         self.hash.follow(target.flatten(0, 1), settings.hash_bias, settings.momentum)
         hashes, wanted = self.hash(rows), self.hash(target)  # [B, P, bits]
-        self._health |= hashing.code_health(hashes.detach(), wanted)
-        return hashing.code_loss_per_row(hashes.flatten(1), wanted.flatten(1))
+        self._health |= code_health(hashes.detach(), wanted)
+        return code_loss_per_row(hashes.flatten(1), wanted.flatten(1))
 
     def _rows(self, feature: Tensor) -> Tensor:
         """[B, C, H, W] -> what is hashed, [B, P, C]: the pooled feature, or all positions."""
@@ -267,13 +246,6 @@ class DSKD(Distiller):
         if self.config.anchor == "ce":
             return functional.cross_entropy(logits, batch.label)
         return kd_loss(logits, teacher.logits, self.config.anchor_temperature)
-
-    @torch.no_grad()
-    def _examine(self, x: Tensor, denoised: diffusion.Sampled, batch: Batch) -> None:
-        self._health["guidance_ratio"] = denoised.guidance_ratio
-        self._health |= features.feature_health(
-            self.reader().logits, x, denoised.clean, batch.label
-        )
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Health of the last step; ``docs/dskd.md`` says what each figure should look like."""
@@ -290,7 +262,7 @@ class DSKD(Distiller):
         feature = _as_map(student[self._tap])
         in_space = feature if self.config.space == "student" else self.projector(feature)
         target = self._guidance_target(batch, teacher, draws)
-        sampled = self._denoise(self.scale(in_space), target, draws)
+        sampled = self.diffusion.denoise(self.scale(in_space), draws, self._guide(target))
         logits = [self.reader().logits(noisy) for noisy in sampled.trajectory]
         surprise = [functional.cross_entropy(it, batch.label, reduction="none") for it in logits]
         return {

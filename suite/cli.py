@@ -54,6 +54,10 @@ def sweep(
         Literal["auto", "debug", "local", "slurm"],
         typer.Option(help="auto: slurm where sbatch exists, else local processes."),
     ] = "auto",
+    cluster: Annotated[
+        Path | None,
+        typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Runs at a time (default: one per core or device).")
     ] = None,
@@ -84,6 +88,7 @@ def sweep(
         runtime,
         executor=executor,
         jobs=jobs,
+        cluster=cluster,
         console=console,
     )
     if report:

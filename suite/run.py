@@ -276,7 +276,7 @@ def check(specs: Sequence[RunSpec], runtime: Runtime) -> dict[RunSpec, UserError
 
 
 def _fault(config: RunConfig, data: Dataset) -> UserError | None:
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
     try:
         with seeded_globals(0, "check"):
             student = models.create(config.student, data.num_classes, data.image_shape)

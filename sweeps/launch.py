@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from submitit import LocalExecutor
 
 from suite.config import RunSpec, Runtime
 from suite.record import read_json
 from sweeps.expand import Plan, expand
+from sweeps.local import LocalWorkers
+from sweeps.slurm import Cluster, SlurmWorkers, available
 from sweeps.view import Board, View
-from sweeps.worker import Job, State, directory_of, mirror, state_of, this_process, work
+from sweeps.worker import State, directory_of, mirror, state_of, work
 
 POLL_SECONDS = 0.3
-LOCAL_MINUTES = 60 * 24 * 365  # submitit wants a limit; local workers have none
-STOP_SECONDS = 60.0  # for a worker to save and leave
 
 Executor = Literal["auto", "debug", "local", "slurm"]
 
@@ -53,6 +50,7 @@ def launch(
     *,
     executor: Executor = "auto",
     jobs: int | None = None,
+    cluster: Path | None = None,
     console: Console | None = None,
 ) -> Summary:
     """Train every run of the experiment that is not finished, teachers first.
@@ -67,10 +65,10 @@ def launch(
     console.print(
         f"{plan.experiment}: {len(plan.runs)} runs, {len(plan.runs) - len(missing)} finished before"
     )
+    possible = _without_unsupported(missing, runtime, console) if missing else []
     interrupted = False
-    if missing:
-        missing = _without_unsupported(missing, runtime, console)
-        interrupted = _train(missing, runtime, since, executor, jobs, console)
+    if possible:
+        interrupted = _train(possible, runtime, since, executor, jobs, cluster, console)
     return _summary(plan, manifest, runtime, since, interrupted, console)
 
 
@@ -80,26 +78,27 @@ def _train(
     since: float,
     executor: Executor,
     jobs: int | None,
+    cluster: Path | None,
     console: Console,
 ) -> bool:
     """Train the runs; True when the user interrupted."""
     if executor == "debug":
         return _in_process(specs, runtime, since)
-    workers = min(jobs or _default_jobs(runtime), len(specs))
-    if runtime.threads is None and runtime.accelerator != "cuda":
-        cores = len(os.sched_getaffinity(0))
-        runtime = runtime.model_copy(update={"threads": max(1, cores // workers)})
-    started = _start_local(specs, runtime, since, workers)
+    workers: LocalWorkers | SlurmWorkers
+    if executor == "slurm" or (executor == "auto" and available()):
+        workers = SlurmWorkers.start(specs, runtime, since, jobs, Cluster.load(cluster))
+    else:
+        workers = LocalWorkers.start(specs, runtime, since, jobs)
     board = Board(specs, runtime.runs_root, since)
     with View(board, console) as view:
         try:
-            while any(not job.done() for job in started):
+            while not workers.done() and not board.settled():
                 time.sleep(POLL_SECONDS)
                 view.update()
             view.update()
         except KeyboardInterrupt:
-            console.print("stopping: the runs save and leave; the same command goes on from there")
-            _stop(started)
+            console.print(workers.farewell)
+            workers.stop()
             return True
     return False
 
@@ -113,46 +112,6 @@ def _in_process(specs: Sequence[RunSpec], runtime: Runtime, since: float) -> boo
     except KeyboardInterrupt:
         return True
     return False
-
-
-def _start_local(
-    specs: Sequence[RunSpec], runtime: Runtime, since: float, workers: int
-) -> list[Any]:
-    """Worker processes that share one list of runs through claims, and stop with this process.
-
-    They ignore the terminal's interrupt (it would hit them in the middle of a step): the launcher
-    catches it and asks them to save and leave.
-    """
-    pool = LocalExecutor(folder=runtime.runs_root / "jobs" / "%j")
-    gpus = _gpus(runtime)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        jobs = []
-        for number in range(workers):
-            visible = [gpus[number % len(gpus)]] if gpus else []
-            pool.update_parameters(
-                timeout_min=LOCAL_MINUTES, gpus_per_node=len(visible), visible_gpus=visible
-            )
-            job = Job(
-                specs=[spec.model_dump_json() for spec in specs],
-                runtime=runtime.model_dump_json(),
-                since=since,
-                launcher=this_process(),
-            )
-            jobs.append(pool.submit(job))
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return jobs
-
-
-def _stop(jobs: Sequence[Any]) -> None:
-    """Ask the workers to save and leave, and wait for them."""
-    for job in jobs:
-        if not job.done():
-            job._process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while any(not job.done() for job in jobs) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
 
 
 def _without_unsupported(
@@ -206,16 +165,3 @@ def _reason(state: State, failure: dict[str, Any]) -> str:
     if state is State.BLOCKED:
         return "not run: its teacher failed"
     return f"stopped ({state.value})"
-
-
-def _default_jobs(runtime: Runtime) -> int:
-    gpus = _gpus(runtime)
-    return max(1, len(gpus) // runtime.devices) if gpus else len(os.sched_getaffinity(0))
-
-
-def _gpus(runtime: Runtime) -> list[int]:
-    import torch
-
-    if runtime.accelerator == "cpu":
-        return []
-    return list(range(torch.cuda.device_count()))

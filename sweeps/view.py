@@ -47,6 +47,10 @@ class Board:
             if before and state in ended and before.get(spec) not in ended
         ]
 
+    def settled(self) -> bool:
+        """Whether no run is left to wait for."""
+        return set(self.states.values()) <= {State.FINISHED, State.FAILED, State.BLOCKED}
+
     def counts(self) -> str:
         """``12 of 19 done, 2 running, 0 failed, 5 waiting``."""
         found = Counter(self.states.values())

@@ -147,6 +147,18 @@ class Job:
     launcher: tuple[int, str | None] | None = None  # local workers stop with their launcher
     _stop: bool = field(default=False, init=False)
 
+    @classmethod
+    def of(
+        cls,
+        specs: Sequence[RunSpec],
+        runtime: Runtime,
+        since: float,
+        launcher: tuple[int, str | None] | None = None,
+    ) -> Job:
+        """The job of a worker for these runs."""
+        texts = [spec.model_dump_json() for spec in specs]
+        return cls(texts, runtime.model_dump_json(), since, launcher)
+
     def __call__(self) -> str:
         """Work; returns how it ended."""
         from suite.run import Interrupted, run

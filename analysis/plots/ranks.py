@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots.style import COLUMN_INCHES
-from analysis.stats import Ranks
+from analysis.stats import Array, Ranks
 
 
 def critical_difference(
@@ -55,7 +55,7 @@ def rank_figure(ranks: Ranks, labels: Sequence[str], colours: Mapping[str, str])
     return figure
 
 
-def groups(sorted_ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
+def groups(sorted_ranks: Array, difference: float) -> list[tuple[int, int]]:
     """Longest runs (first, last) of at least two ranks that lie within ``difference``."""
     found: list[tuple[int, int]] = []
     for first, low in enumerate(sorted_ranks):

@@ -54,7 +54,7 @@ def trajectory_figure(
 
 
 def health_figure(
-    epochs: pd.DataFrame, names: Sequence[str], colours: Mapping[str, str], columns: int = 3
+    epochs: pd.DataFrame, names: Sequence[str], colours: Mapping[str, str], columns: int = 4
 ) -> Figure:
     """Each figure of ``diagnostics/...`` over epochs, mean over runs with the range as a band.
 
@@ -62,27 +62,32 @@ def health_figure(
     """
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
-    size = (FULL_INCHES, 0.35 + 1.35 * rows)
+    size = (FULL_INCHES, 0.55 + 1.15 * rows)
     figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
-        for label, runs in epochs.groupby("label", sort=False):
-            table = runs.pivot_table(index="epoch", columns="run_id", values=name).dropna()
-            if table.empty:
-                continue
-            x, colour = table.index.to_numpy(float), colours[str(label)]
-            low, high = table.min(axis=1).to_numpy(float), table.max(axis=1).to_numpy(float)
-            axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-            axes.plot(x, table.mean(axis=1).to_numpy(float), color=colour, label=str(label))
-        axes.set_title(name.removeprefix("diagnostics/").replace("_", " "), fontweight="normal")
-        axes.grid(axis="y")
-        axes.locator_params(axis="y", nbins=4)
+        _health(axes, epochs, name, colours)
     for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
-    for place in range(columns):
-        lowest = max(row for row in range(rows) if row * columns + place < len(names))
-        grid[lowest, place].set_xlabel("epoch")
-        grid[lowest, place].tick_params(labelbottom=True)
+    for axes in grid.flat[max(0, len(names) - columns) : len(names)]:
+        axes.tick_params(labelbottom=True)
+    grid[0, 0].set_xlim(epochs["epoch"].min(), epochs["epoch"].max())
+    figure.supxlabel("epoch", fontsize=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside upper right", ncols=min(6, len(labels)))
     return figure
+
+
+def _health(axes: Axes, epochs: pd.DataFrame, name: str, colours: Mapping[str, str]) -> None:
+    for label, runs in epochs.groupby("label", sort=False):
+        table = runs.pivot_table(index="epoch", columns="run_id", values=name).dropna()
+        if table.empty:
+            continue
+        x, colour = table.index.to_numpy(float), colours[str(label)]
+        low, high = table.min(axis=1).to_numpy(float), table.max(axis=1).to_numpy(float)
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        axes.plot(x, table.mean(axis=1).to_numpy(float), color=colour, label=str(label))
+    title = name.removeprefix("diagnostics/").replace("_", " ").replace("percent", "%")
+    axes.set_title(title, fontweight="normal", fontsize=7)
+    axes.grid(axis="y")
+    axes.locator_params(axis="y", nbins=4)

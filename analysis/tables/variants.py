@@ -13,7 +13,7 @@ from analysis.variants import varying_options
 
 
 def variants(grid: Grid) -> list[Table]:
-    """One table per method that has several rows: options, accuracy, difference to the first row."""
+    """One table per method with several rows: options, accuracy, difference to the first row."""
     tables = []
     for method in dict.fromkeys(grid.method(label) for label in grid.labels):
         labels = [label for label in grid.labels if grid.method(label) == method]
@@ -24,7 +24,7 @@ def variants(grid: Grid) -> list[Table]:
 
 
 def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Table:
-    rows = []
+    rows: list[Row] = []
     for key in grid.columns:
         for number, label in enumerate(labels):
             runs = grid.runs(label, key)

@@ -5,10 +5,13 @@ Shapes: B batch, C channels, H and W height and width, D pooled width, K classes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
+from timm.layers import create_classifier
 from timm.models import register_model
+from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # CIFAR-100, as RepDistiller
@@ -23,8 +26,12 @@ class CifarNet(nn.Module):
 
     pretrained_cfg: dict[str, Any]
     default_cfg: dict[str, Any]
+    reference_names: ClassVar[Mapping[str, str]] = {r"^(linear|classifier|classifier\.0)\.": "fc."}
+    """Patterns of RepDistiller's and mdistiller's parameter names -> ours, applied in order."""
 
-    def __init__(self, num_classes: int, in_chans: int, drop_rate: float = 0.0) -> None:
+    def __init__(
+        self, num_classes: int, in_chans: int, drop_rate: float = 0.0, global_pool: str = "avg"
+    ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -36,8 +43,10 @@ class CifarNet(nn.Module):
             "std": STD,
             "interpolation": "bilinear",
             "crop_pct": 1.0,
+            "classifier": "fc",
             "url": "",
         }
+        self._pool_type = global_pool
 
     def finish(
         self, stages: Sequence[tuple[str, int, int]], closing: nn.Module, num_features: int
@@ -53,6 +62,7 @@ class CifarNet(nn.Module):
         ]
         self.closing = closing
         self.num_features = self.head_hidden_size = num_features
+        self.global_pool: nn.Module
         self.fc: nn.Module
         self.reset_classifier(self.num_classes)
 
@@ -60,10 +70,17 @@ class CifarNet(nn.Module):
         """The linear classifier."""
         return self.fc
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """A fresh classifier; none (identity) for 0 classes."""
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A fresh classifier; none (identity) for 0 classes.
+
+        ``global_pool`` is timm's name of a pooling (``avg``, ``max``, ...; empty for none, which
+        needs 0 classes); None keeps the present one.
+        """
         self.num_classes = num_classes
-        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self._pool_type = self._pool_type if global_pool is None else global_pool
+        self.global_pool, self.fc = create_classifier(
+            self.num_features, num_classes, self._pool_type
+        )
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images [B, channels, H, W] -> the map [B, C, H', W'] that is pooled."""
@@ -74,7 +91,7 @@ class CifarNet(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Map -> pooled feature [B, D] (``pre_logits``) or logits [B, K]."""
-        pooled: Tensor = self.head_drop(x.mean((2, 3)))
+        pooled: Tensor = self.head_drop(self.global_pool(x))
         return pooled if pre_logits else self.fc(pooled)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,18 +115,14 @@ class CifarNet(nn.Module):
         if output_fmt != "NCHW":
             raise ValueError(f"output_fmt {output_fmt!r}: only 'NCHW' is allowed")
         count = len(self.feature_info)
-        if indices is None:
-            wanted = set(range(count))
-        elif isinstance(indices, int):
-            wanted = set(range(count - indices, count))
-        else:
-            wanted = {index % count for index in indices}
+        listed = indices if indices is None or isinstance(indices, int) else list(indices)
+        wanted, deepest = feature_take_indices(count, listed)
         maps = []
         for position, info in enumerate(self.feature_info):
             x = getattr(self, str(info["module"]))(x)
             if position in wanted:
                 maps.append(self.closing(x) if norm and position == count - 1 else x)
-            if stop_early and intermediates_only and position == max(wanted):
+            if stop_early and intermediates_only and position == deepest:
                 return maps
         return maps if intermediates_only else (self.closing(x), maps)
 
@@ -125,7 +138,7 @@ def register(name: str, build: Callable[..., CifarNet]) -> None:
         return build(**{"num_classes": 100, "in_chans": 3, **given})
 
     entry.__name__ = entry.__qualname__ = name
-    entry.__module__ = build.__module__
+    entry.__module__ = getattr(build, "func", build).__module__  # a partial has none of its own
     entry.__doc__ = f"{name}, for 32x32 images."
     register_model(entry)
 
@@ -137,4 +150,19 @@ def init_he_fan_out(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def init_normal_fan_out(network: nn.Module, linear_std: float | None = None) -> None:
+    """N(0, 2 / (kernel area * channels out)) for convolutions, and zero biases.
+
+    ``linear_std`` also draws the classifier's weight; None leaves PyTorch's default.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            area = math.prod(module.kernel_size)
+            nn.init.normal_(module.weight, 0, math.sqrt(2 / (area * module.out_channels)))
+        elif isinstance(module, nn.Linear) and linear_std is not None:
+            nn.init.normal_(module.weight, 0, linear_std)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -6,12 +6,11 @@ before batch normalisation, as in RepDistiller's feature list; the pooled map co
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 from torch import Tensor, nn
 
-from suite.zoo.base import CifarNet, register
+from suite.zoo.base import CifarNet, init_normal_fan_out, register
 from suite.zoo.resnet import conv3x3
 
 
@@ -39,6 +38,13 @@ class WideBlock(nn.Module):
 class CifarWideResNet(CifarNet):
     """WRN-depth-k for 32x32 images."""
 
+    reference_names = {
+        r"^block(\d)\.layer\.": r"block\1.",
+        r"\.convShortcut\.": ".shortcut.",
+        r"^bn1\.": "closing.0.",
+        **CifarNet.reference_names,
+    }
+
     def __init__(
         self,
         depth: int,
@@ -46,8 +52,9 @@ class CifarWideResNet(CifarNet):
         num_classes: int = 100,
         in_chans: int = 3,
         drop_rate: float = 0.0,
+        global_pool: str = "avg",
     ) -> None:
-        super().__init__(num_classes, in_chans, drop_rate)
+        super().__init__(num_classes, in_chans, drop_rate, global_pool)
         if (depth - 4) % 6:
             raise ValueError(f"depth {depth}: must be 6n + 4")
         blocks = (depth - 4) // 6
@@ -61,15 +68,7 @@ class CifarWideResNet(CifarNet):
             stages.append((f"block{number}", width, 2 ** (number - 1)))
             channels = width
         self.finish(stages, nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()), channels)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
-                nn.init.normal_(module.weight, 0, math.sqrt(2 / fan_out))
-            elif isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
+        init_normal_fan_out(self)
 
 
 for _depth, _widen in ((16, 1), (16, 2), (40, 1), (40, 2)):

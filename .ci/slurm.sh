@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Installs (Debian) and starts a real SLURM with accounting on this machine, for tests: two nodes,
+# n1 and n2, of one partition. Needs root; takes about half a minute; does nothing when it runs.
+set -euo pipefail
+
+if scontrol ping 2>/dev/null | grep -q 'is UP'; then
+  exit 0
+fi
+if ! command -v slurmctld >/dev/null || ! command -v slurmdbd >/dev/null; then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+    slurm-wlm slurmdbd mariadb-server munge >/dev/null
+fi
+host=$(hostname -s)
+
+wait_for() { # SECONDS COMMAND...: until the command succeeds
+  local left=$1
+  shift
+  until "$@" >/dev/null 2>&1; do
+    left=$((left - 1))
+    [ "$left" -gt 0 ] || { echo "gave up waiting for: $*" >&2; return 1; }
+    sleep 1
+  done
+}
+authenticated() { munge -n | unmunge; }
+nodes_idle() { [ "$(sinfo -h -N -t idle -o %N | wc -l)" -ge 2 ]; }
+
+install -d -o munge -g munge -m 755 /run/munge
+pgrep -x munged >/dev/null || runuser -u munge -- munged
+wait_for 10 authenticated
+
+install -d -o mysql -g mysql /run/mysqld
+if ! mysqladmin ping >/dev/null 2>&1; then
+  setsid mariadbd-safe --user=mysql --bind-address=127.0.0.1 >/dev/null 2>&1 </dev/null &
+fi
+wait_for 30 mysqladmin ping
+mysql -e "CREATE DATABASE IF NOT EXISTS slurm_acct_db;
+  CREATE USER IF NOT EXISTS 'slurm'@'localhost' IDENTIFIED BY 'slurm';
+  GRANT ALL ON slurm_acct_db.* TO 'slurm'@'localhost';"
+
+install -d /etc/slurm /var/spool/slurmctld /var/spool/slurmd /var/log/slurm
+install -m 600 /dev/null /etc/slurm/slurmdbd.conf
+cat >/etc/slurm/slurmdbd.conf <<EOF
+AuthType=auth/munge
+DbdHost=localhost
+SlurmUser=root
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm_acct_db
+LogFile=/var/log/slurm/slurmdbd.log
+PidFile=/run/slurmdbd.pid
+EOF
+cat >/etc/slurm/slurm.conf <<EOF
+ClusterName=test
+SlurmctldHost=$host
+SlurmUser=root
+AuthType=auth/munge
+StateSaveLocation=/var/spool/slurmctld
+SlurmdSpoolDir=/var/spool/slurmd/%n
+SlurmdPidFile=/run/slurmd-%n.pid
+SlurmctldPidFile=/run/slurmctld.pid
+SlurmdLogFile=/var/log/slurm/slurmd-%n.log
+SlurmctldLogFile=/var/log/slurm/slurmctld.log
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+ReturnToService=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+JobAcctGatherType=jobacct_gather/linux
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=localhost
+JobRequeue=1
+MpiDefault=none
+KillWait=10
+NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=2 RealMemory=8000
+NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=17002 CPUs=2 RealMemory=8000
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+EOF
+pgrep -x slurmdbd >/dev/null || slurmdbd
+wait_for 20 sacctmgr -n list cluster
+pgrep -x slurmctld >/dev/null || slurmctld
+wait_for 20 sinfo
+for node in n1 n2; do
+  install -d "/var/spool/slurmd/$node"
+  slurmd -N "$node"
+done
+wait_for 30 nodes_idle
+sinfo
