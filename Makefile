@@ -33,7 +33,7 @@ sync: $(READY)  ## send what W&B lacks of EXP
 	$(BENCH) sync '$(EXP)' $(ARGS)
 
 test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
-	$(RUN) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(READY)  ## lint, format check and types
 	$(RUN) -m ruff check .

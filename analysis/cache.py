@@ -19,7 +19,7 @@ FileState = dict[str, list[int]]
 """File name -> [mtime in ns, size in bytes], for the files of a run directory that exist."""
 
 
-def file_state(directory: Path, names: Sequence[str] = FILES) -> FileState:
+def file_state(directory: Path | str, names: Sequence[str] = FILES) -> FileState:
     """State of the files that facts are read from; empty for a run that never started."""
     state: FileState = {}
     for name in names:

@@ -13,6 +13,7 @@ Shapes: M images, D features.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,19 @@ from analysis.collect import FINISHED, Collected
 from analysis.features import Array
 
 FILE = "features.npz"
+SPLITS = ("train", "heldout")
+NEEDED = (
+    "label",
+    "index",
+    "student_pooled",
+    "teacher_pooled",
+    "inspect/original",
+    "inspect/denoised",
+    "inspect/trajectory_nll",
+)
 VIEWS = ("student", "original", "denoised")
 SEED = 20260213  # directions and hyperplanes, the same for all runs
-SLICES, BITS = 64, 512
+SLICES, BITS = 64, 256
 IMAGES = 500
 """Kernel metrics use the first so many images: their cost grows with the square."""
 
@@ -115,12 +126,13 @@ def measure(view: View) -> dict[str, float]:
     }
 
 
-def read(path: Path) -> dict[str, Array]:
-    """Arrays of a ``features.npz`` as float64; empty if it is missing or damaged."""
+def read(path: Path, names: Sequence[str] = NEEDED) -> dict[str, Array]:
+    """These arrays of a ``features.npz``, as float64; empty if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            names = [name for name in file.files if file[name].dtype.kind in "fiub"]
-            return {name: np.asarray(file[name], dtype=np.float64) for name in names}
+            there = [f"{split}/{name}" for split in SPLITS for name in names]
+            found = {name: file[name] for name in there if name in file.files}
+            return {name: np.asarray(array, dtype=np.float64) for name, array in found.items()}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError):
         return {}
 

@@ -85,6 +85,9 @@ class TableDenoiser(nn.Module):
         return predicted
 
 
+WAVES = 32  # sinusoids of the time
+
+
 class WaveDenoiser(nn.Module):
     """DSKD's denoiser: DiffKD's light-weight form without batch statistics.
 
@@ -96,9 +99,13 @@ class WaveDenoiser(nn.Module):
     ``width`` is the number of inner channels of the two bottlenecks; ``kernel`` 1 suits vectors.
     """
 
+    frequencies: Tensor  # [16]
+
     def __init__(self, schedule: Schedule, channels: int, width: int, kernel: int = 3) -> None:
         super().__init__()
         self.schedule = schedule
+        exponents = torch.arange(WAVES // 2) / (WAVES // 2 - 1)
+        self.register_buffer("frequencies", TIMES**-exponents, persistent=False)
         self.embed = nn.Linear(WAVES, channels)
         last = nn.Conv2d(channels, channels, 1, bias=False)
         self.layers = nn.Sequential(
@@ -111,20 +118,15 @@ class WaveDenoiser(nn.Module):
     def forward(self, noisy: Tensor, time: Tensor) -> Tensor:
         """See :class:`Denoiser`."""
         amplitude = self.schedule.alphas_cumprod[time].sqrt().to(noisy.dtype)
-        embedded = self.embed(_waves(time).to(noisy.dtype))[..., None, None]
+        embedded = self.embed(self._waves(time).to(noisy.dtype))[..., None, None]
         velocity: Tensor = self.layers(noisy + embedded)
         guess = self.schedule.untaught_guess(noisy, time)
         return torch.addcmul(guess, amplitude[:, None, None, None], velocity)
 
-
-WAVES = 32
-
-
-def _waves(time: Tensor) -> Tensor:
-    """[B] -> [B, 32]: sines and cosines of 16 wavelengths from 2 pi to 2 pi times 1,000."""
-    exponents = torch.arange(WAVES // 2, device=time.device) / (WAVES // 2 - 1)
-    angles = time[:, None] / torch.pow(float(TIMES), exponents)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    def _waves(self, time: Tensor) -> Tensor:
+        """[B] -> [B, 32]: sines and cosines of wavelengths from 2 pi to 2 pi times 1,000."""
+        angles = time[:, None] * self.frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def _per_image(channels: int) -> nn.Module:

@@ -130,7 +130,7 @@ class DSKD(Distiller):
         if config.feature == "map" and not reads_maps:
             raise UnsupportedPair("feature 'map': the teacher's head reads no map; use 'pooled'")
         self._tap = "map" if reads_maps else "pooled"
-        self._draws = setup.draws
+        self._draws, self._gather = setup.draws, setup.gather
         self._health: dict[str, Tensor] = {}
         c_s, c_t = setup.student.shapes[self._tap][0], teacher.shapes[self._tap][0]
         channels = c_s if config.space == "student" else c_t
@@ -232,7 +232,7 @@ class DSKD(Distiller):
         rows, target = self._rows(x), self._rows(denoised)  # [B, P, C]
         if settings.target_loss == "l2":
             return (rows - target).square().mean((1, 2))
-        self.hash.follow(target.flatten(0, 1), settings.hash_bias, settings.momentum)
+        self.hash.follow(self._gather(target.flatten(0, 1)), settings.hash_bias, settings.momentum)
         hashes, wanted = self.hash(rows), self.hash(target)  # [B, P, bits]
         self._health |= code_health(hashes.detach(), wanted)
         return code_loss_per_row(hashes.flatten(1), wanted.flatten(1))

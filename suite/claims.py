@@ -37,13 +37,14 @@ class Claim:
         self._path = path
         self._token = token
         self._released = threading.Event()
-        self._lost = False
+        self.lost = False
+        """True once another process has taken over."""
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
 
     def check(self) -> None:
         """Raise :class:`ClaimLost` when another process has taken over."""
-        if self._lost:
+        if self.lost:
             raise ClaimLost(f"{self._path.parent}: taken over by another process")
 
     def release(self) -> None:
@@ -64,12 +65,12 @@ class Claim:
         while not self._released.wait(HEARTBEAT_SECONDS):
             try:
                 os.utime(self._path)
-                self._lost = _token(self._path) != self._token
+                self.lost = _token(self._path) != self._token
             except FileNotFoundError:
-                self._lost = True
+                self.lost = True
             except OSError:
                 continue  # a file system that hangs for a while: the next beat tries again
-            if self._lost:
+            if self.lost:
                 return
 
 

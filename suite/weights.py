@@ -1,17 +1,40 @@
-"""Weights made elsewhere: files of other code bases, checked before they are loaded."""
+"""Weights made elsewhere: files of other code bases, checked before they are loaded.
+
+The CIFAR networks of ``suite/zoo`` also take the checkpoints of RepDistiller and mdistiller, whose
+names of parameters their ``reference_names`` translate.
+"""
 
 from __future__ import annotations
 
+import argparse
 import pickle
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from suite.errors import UserError
+
+WRAPPERS = ("model", "state_dict")
+"""Keys under which checkpoints hold the state_dict."""
+_SCALAR = np.float64(0).__reduce__()[0]  # what unpickles a numpy number
+HARMLESS: list[Any] = [
+    argparse.Namespace,  # RepDistiller's last checkpoint holds its command line
+    # Both keep the optimizer's learning rate as a numpy number, under old or new numpy's name.
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+]
+"""What may stand beside the tensors: plain data, without code of its own."""
+DAMAGED = (OSError, RuntimeError, EOFError, ValueError, LookupError, SafetensorError)
+"""What reading a torn, empty or foreign file raises."""
 
 
 class WeightsError(UserError):
@@ -21,35 +44,69 @@ class WeightsError(UserError):
 def load_foreign(model: nn.Module, path: Path) -> None:
     """Load a state_dict file (safetensors, or ``torch.save`` readable with ``weights_only``).
 
-    Files that wrap the state_dict under ``model`` or ``state_dict`` and names with the prefix
-    ``module.`` are understood. Raises :class:`WeightsError` naming what does not fit.
+    Files that wrap the state_dict under ``model`` or ``state_dict``, names with the prefix
+    ``module.``, and the student inside an mdistiller distiller are understood. Raises
+    :class:`WeightsError` naming what does not fit; then the network is as it was.
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in _read(path).items()}
-    own = model.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    unexpected = sorted(state.keys() - own.keys())
+    state, own = _read(path), model.state_dict()
+    renamed = _rename(state, getattr(model, "reference_names", {}))
+    if len(own.keys() & renamed.keys()) > len(own.keys() & state.keys()):
+        state = renamed
+    faults = _faults(state, own)
+    if faults:
+        raise WeightsError(f"{path} does not fit {type(model).__name__}: {'; '.join(faults)}")
+    model.load_state_dict(state)
+
+
+def _faults(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    # Files of PyTorch 0.4.0 lack the batch counters, which load_state_dict then sets to 0.
+    counters = {name for name in own if name.endswith(".num_batches_tracked")}
     shapes = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
         for name in sorted(own.keys() & state.keys())
         if own[name].shape != state[name].shape
     ]
-    faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    named = [f"{len(names)} {kind} (first: {names[0]})" for kind, names in faults.items() if names]
-    if named:
-        raise WeightsError(f"{path} does not fit {type(model).__name__}: {'; '.join(named)}")
-    model.load_state_dict(state)
+    kinds = {
+        "missing": sorted(own.keys() - state.keys() - counters),
+        "unexpected": sorted(state.keys() - own.keys()),
+        "of another shape": shapes,
+    }
+    return [f"{len(names)} {kind} (first: {names[0]})" for kind, names in kinds.items() if names]
+
+
+def _rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Apply every pattern once, in order, to every name."""
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, replacement in names.items():
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
-        raise WeightsError(f"cannot read weights {path}: {' '.join(str(error).split())}") from None
-    for wrapper in ("model", "state_dict"):
+        with torch.serialization.safe_globals(HARMLESS):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds code ({found[1]})" if found else "no file of weights, or damaged"
+        raise WeightsError(f"cannot read weights {path}: {reason}; allowed: tensors") from None
+    except DAMAGED as error:
+        reason = " ".join(str(error).split()) or "no file of weights, or damaged"
+        raise WeightsError(f"cannot read weights {path}: {reason[:300]}") from None
+    for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(f"{path} holds no state_dict")
-    return content
+    return _student({str(name).removeprefix("module."): v for name, v in content.items()})
+
+
+def _student(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The student alone, where the file is the distiller around it."""
+    prefix = "student."
+    inside = {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
+    return inside or state

@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from method_setup import make_batch, make_setup
 from timm.models import register_model
 from timm.models.mlp_mixer import MlpMixer
-from method_setup import make_batch, make_setup
 
 import baselines
 from suite import methods, testing

@@ -57,6 +57,7 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     pdf, png = stem.with_suffix(".pdf"), stem.with_suffix(".png")
     figure.savefig(pdf, metadata={"CreationDate": None})
+    figure.set_layout_engine("none")  # laid out once: both files look the same, in half the time
     figure.savefig(png)
     plt.close(figure)
     return pdf, png

@@ -63,7 +63,7 @@ def running_job(root, rows):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         written = [len(p.read_text().splitlines()) for p in root.rglob("metrics.jsonl")]
-        jobs = slurm("squeue", "-h", "-t", "RUNNING", "-o", "%A").split()
+        jobs = slurm("squeue", "-h", "-t", "RUNNING", "-o", "%i").split()
         if jobs and max(written, default=0) >= rows:
             return jobs
         time.sleep(0.1)
@@ -72,7 +72,7 @@ def running_job(root, rows):
 
 def release_requeued():
     """A requeued job waits two minutes unless its start is moved."""
-    for job in slurm("squeue", "-h", "-t", "PENDING", "-o", "%A").split():
+    for job in slurm("squeue", "-h", "-t", "PENDING", "-r", "-o", "%i").split():
         subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
 
 
@@ -105,7 +105,7 @@ def test_interrupted_jobs_are_continued_and_end_with_the_same_bits(tmp_path, unb
         elif blow == "requeue":
             slurm("scontrol", "requeue", job)
     if blow == "kill":
-        subprocess.run(["pkill", "-KILL", "-f", "submitit.core._submit"], check=True)
+        subprocess.run(["pkill", "-KILL", "-f", f"submitit.core._submit {root}"], check=True)
     deadline = time.monotonic() + 240
     while process.poll() is None and time.monotonic() < deadline:
         release_requeued()

@@ -85,9 +85,7 @@ def test_a_damaged_checkpoint_is_named_and_kept(capsys, tmp_path):
     result.unlink()
     damaged = result.with_name("checkpoint.pt")
     damaged.write_bytes(b"torn")
-    status, _, err = run(
-        capsys, "train", result.with_name("config.json"), "--runs-root", tmp_path
-    )
+    status, _, err = run(capsys, "train", result.with_name("config.json"), "--runs-root", tmp_path)
     assert status == 2
     assert f"checkpoint {damaged} is damaged" in err
     assert damaged.read_bytes() == b"torn"

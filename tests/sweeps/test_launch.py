@@ -1,0 +1,90 @@
+"""A sweep in worker processes: killed in the middle, stopped, started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = (
+    "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=128 methods=[scratch,kd] "
+    "seeds=[0,1] epochs=25"
+)
+
+
+def start(root, executor):
+    """A sweep in a process group of its own."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "suite.cli", "sweep", "dskd_digits", "--set", SETTINGS),
+            *(f"--executor={executor}", f"--runs-root={root}", "--tracker=none", "--no-report"),
+            *("--accelerator=cpu", "--threads=1", "--jobs=2"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    out, _ = process.communicate(timeout=300)
+    return process.returncode, out
+
+
+def results(root):
+    found = [json.loads(path.read_text()) for path in root.rglob("result.json")]
+    return {result["run_id"]: result["weights_sha256"] for result in found}
+
+
+def wait_for_rows(root, process, rows):
+    """Until the runs have written so many epochs together."""
+    while process.poll() is None:
+        if sum(len(p.read_text().splitlines()) for p in root.rglob("metrics.jsonl")) >= rows:
+            return
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    root = tmp_path_factory.mktemp("unbroken") / "runs"
+    status, out = finish(start(root, "debug"))
+    assert status == 0, out
+    return results(root)
+
+
+def test_a_sweep_killed_with_all_its_workers_ends_with_the_same_bits(tmp_path, unbroken):
+    root = tmp_path / "runs"
+    process = start(root, "local")
+    wait_for_rows(root, process, 30)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(results(root)) < 5
+    status, out = finish(start(root, "local"))
+    assert status == 0, out
+    assert "5 of 5 runs finished" in out
+    assert results(root) == unbroken
+    for metrics in root.rglob("metrics.jsonl"):
+        epochs = [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()]
+        assert epochs == list(range(1, 26))
+
+
+def test_an_interrupted_sweep_leaves_cleanly_and_goes_on_at_the_next_call(tmp_path, unbroken):
+    root = tmp_path / "runs"
+    process = start(root, "local")
+    wait_for_rows(root, process, 10)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal's Ctrl-C does
+    status, out = finish(process)
+    assert status == 130, out
+    assert "the same command goes on from there" in out
+    saved = [path.parent for path in root.rglob("checkpoint.pt")]
+    assert saved
+    status, out = finish(start(root, "debug"))
+    assert status == 0, out
+    assert results(root) == unbroken
