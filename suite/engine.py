@@ -21,7 +21,7 @@ from suite import checkpoint
 from suite.config import RunConfig
 from suite.data import Dataset
 from suite.distiller import Batch, Distiller, Progress
-from suite.evaluate import choices, evaluate
+from suite.evaluate import evaluate
 from suite.optim import make_optimizer, make_schedule
 from suite.record import RunDirectory
 from suite.taps import Outputs, TappedModel
@@ -93,6 +93,7 @@ class Trainer:
         step: Step,
         run: RunDirectory,
         stream: torch.Generator,
+        teacher_choices: Mapping[str, Tensor],
     ) -> None:
         self.fabric = fabric
         self.config = config
@@ -105,7 +106,7 @@ class Trainer:
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
         self.deployed = step.distiller.deploy(step.student)
-        self.teacher_choices: Mapping[str, Tensor] = self._ask_teacher_once()
+        self.teacher_choices = teacher_choices
 
     def fit(self, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
         """Train until done. Raises :class:`Interrupted` after saving when ``should_stop()``."""
@@ -196,15 +197,6 @@ class Trainer:
             "train/top1_percent": 100 * sums.pop("hits") / images,
         }
         return row | {name: value / steps for name, value in sums.items()}
-
-    def _ask_teacher_once(self) -> dict[str, Tensor]:
-        (teacher,) = self.step._teacher
-        if teacher is None:
-            return {}
-        return {
-            split: choices(self.fabric, teacher.model, images)
-            for split, images in self.data.evals.items()
-        }
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on from here with the same bits."""

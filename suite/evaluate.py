@@ -46,11 +46,3 @@ def evaluate(
     top1, top5, nll, agreement = (totals / len(images)).tolist()
     figures = {"top1_percent": 100 * top1, "top5_percent": 100 * top5, "nll": nll}
     return figures if teacher_choice is None else figures | {"agreement_percent": 100 * agreement}
-
-
-@torch.no_grad()
-def choices(fabric: Fabric, network: nn.Module, images: EvalImages) -> Tensor:
-    """The predicted class [M] of every image of a split, in order, on every rank."""
-    with fabric.autocast():
-        found = [network(batch.image).argmax(1) for batch in images.batches(BATCH_SIZE)]
-    return torch.cat(found)

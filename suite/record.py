@@ -92,6 +92,7 @@ class RunDirectory:
         self.previous_checkpoint = path / "checkpoint.previous.pt"
         self.weights = path / "weights.safetensors"
         self.features = path / "features.npz"
+        self.choices = path / "choices.npz"
         self.log = path / "log.txt"
 
     @classmethod

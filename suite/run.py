@@ -15,7 +15,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from suite import checkpoint, features, methods, models, select
+from suite import checkpoint, choices, features, methods, models, select
 from suite.config import RunConfig, RunSpec, Runtime
 from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
@@ -87,7 +87,26 @@ def _assemble(
     distiller = build_distiller(config, data, student.to(fabric.device), teacher, fabric, stream)
     torch.manual_seed(derive_seed(config.seed, "layers"))  # dropout and stochastic depth
     step = Step(student, distiller, teacher)
-    return Trainer(fabric, config, data, step, directory, stream)
+    known = _teacher_choices(config, runtime, fabric, data, teacher)
+    return Trainer(fabric, config, data, step, directory, stream, known)
+
+
+def _teacher_choices(
+    config: RunConfig, runtime: Runtime, fabric: Fabric, data: Dataset, teacher: TappedModel | None
+) -> choices.Choices:
+    """The teacher's predicted classes on every split, from its own run where that kept them."""
+    if config.teacher is None or teacher is None:
+        return {}
+    kept: choices.Choices = {}
+    if config.teacher.run_id is not None:
+        run = RunDirectory.of_teacher(runtime.runs_root, config.teacher.run_id)
+        kept = choices.load(run, config.data)
+    return {
+        split: kept[split].to(fabric.device)
+        if split in kept and len(kept[split]) == len(images)
+        else choices.choose(fabric, teacher.model, images)
+        for split, images in data.evals.items()
+    }
 
 
 def build_distiller(
@@ -156,6 +175,12 @@ def _write_result(spec: RunSpec, trainer: Trainer, started: str) -> None:
     weights = {name: tensor.cpu().contiguous() for name, tensor in deployed.state_dict().items()}
     write_atomically(directory.weights, safetensors_bytes(weights))
     features.save(directory, trainer.data, student, teacher, distiller)
+    if spec.role == "teacher":
+        own = {
+            split: choices.choose(trainer.fabric, deployed.eval(), images)
+            for split, images in trainer.data.evals.items()
+        }
+        choices.save(directory, spec.config.data, own)
     config, image_shape = spec.config, trainer.data.image_shape
     write_json(
         directory.result,

@@ -26,7 +26,7 @@ class CifarNet(nn.Module):
 
     pretrained_cfg: dict[str, Any]
     default_cfg: dict[str, Any]
-    reference_names: ClassVar[Mapping[str, str]] = {r"^(linear|classifier|classifier\.0)\.": "fc."}
+    reference_names: ClassVar[Mapping[str, str]] = {r"^(linear|classifier(\.0)?)\.": "fc."}
     """Patterns of RepDistiller's and mdistiller's parameter names -> ours, applied in order."""
 
     def __init__(

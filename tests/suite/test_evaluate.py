@@ -7,8 +7,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from suite import choices
+from suite.config import DataConfig
 from suite.distiller import Batch
-from suite.evaluate import choices, evaluate
+from suite.evaluate import evaluate
+from suite.record import RunDirectory
 
 LABELS = torch.tensor([0, 1, 2, 3])
 
@@ -56,7 +59,17 @@ def test_agreement_counts_equal_choices_right_or_wrong(fabric):
 
 
 def test_choices_come_in_the_order_of_the_split(fabric):
-    assert choices(fabric, nn.Identity(), FourImages()).tolist() == [0, 0, 0, 3]
+    assert choices.choose(fabric, nn.Identity(), FourImages()).tolist() == [0, 0, 0, 3]
+
+
+def test_kept_choices_come_back_for_the_same_images_only(tmp_path):
+    run, data = RunDirectory(tmp_path), DataConfig(name="digits", train_limit=100)
+    assert choices.load(run, data) == {}
+    choices.save(run, data, {"val": torch.tensor([3, 1])})
+    assert choices.load(run, DataConfig(name="digits"))["val"].tolist() == [3, 1]
+    assert choices.load(run, DataConfig(name="digits", image_size=16)) == {}
+    run.choices.write_bytes(run.choices.read_bytes()[:50])
+    assert choices.load(run, data) == {}
 
 
 def test_the_training_mode_is_put_back(fabric):

@@ -1,0 +1,52 @@
+"""The teacher's predicted class of every evaluation image, computed once for all its students."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from suite.config import DataConfig
+from suite.data import EvalImages
+from suite.evaluate import BATCH_SIZE
+from suite.record import RunDirectory, write_atomically
+
+Choices = dict[str, Tensor]
+"""Split -> predicted classes [M] int64, in the order of the split."""
+
+
+def save(run: RunDirectory, data: DataConfig, choices: Mapping[str, Tensor]) -> None:
+    """Keep a network's choices beside its record."""
+    arrays = {split: choice.cpu().numpy() for split, choice in choices.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, images=np.array(_images(data)), **arrays)
+    write_atomically(run.choices, buffer.getvalue())
+
+
+def load(run: RunDirectory, data: DataConfig) -> Choices:
+    """The choices kept for the same images; empty where there are none or the file is damaged."""
+    try:
+        with np.load(run.choices) as arrays:
+            if str(arrays["images"]) != _images(data):
+                return {}
+            return {split: torch.from_numpy(arrays[split]) for split in arrays if split != "images"}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return {}
+
+
+@torch.no_grad()
+def choose(fabric: Fabric, network: nn.Module, images: EvalImages) -> Tensor:
+    """The predicted class [M] of every image of a split, in order, on every rank."""
+    with fabric.autocast():
+        found = [network(batch.image).argmax(1) for batch in images.batches(BATCH_SIZE)]
+    return torch.cat(found)
+
+
+def _images(data: DataConfig) -> str:
+    """What decides which images the evaluation splits hold, and at what size."""
+    return f"{data.name} at {data.image_size or 'its own size'}"
