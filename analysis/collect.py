@@ -44,6 +44,9 @@ OPTION = "options/"
 THREADS = 8  # reading thousands of small files waits for the file system, NFS above all
 
 
+Rows = list[dict[str, Any]]
+
+
 class CollectError(UserError):
     """The manifest cannot be read; the message names the file and the field."""
 
@@ -59,6 +62,8 @@ class Collected:
     """One row per manifest entry: the manifest's columns, ``state``, ``reason``, ``stale`` and the
     flattened record (``last/test/top1_percent``, ``train_seconds``, ``parameters/deploy`` ...)."""
     runs_root: Path
+    rows_of: Callable[[str], Rows]
+    """Directory of a run -> its rows of metrics, one an epoch."""
 
     def students(self) -> pd.DataFrame:
         """The rows that fill the table."""
@@ -67,6 +72,17 @@ class Collected:
     def teachers(self) -> pd.DataFrame:
         """The teacher runs."""
         return self.runs[self.runs["role"] == "teacher"]
+
+
+@dataclass(frozen=True)
+class MetricsFiles:
+    """Rows of metrics from the run store."""
+
+    runs_root: Path
+
+    def __call__(self, directory: str) -> Rows:
+        """Rows of the run in ``directory``."""
+        return read_metrics(self.runs_root / directory / "metrics.jsonl")
 
 
 def collect(runs_root: Path, manifest: Path, cache: Path | None = None) -> Collected:
@@ -82,14 +98,14 @@ def collect(runs_root: Path, manifest: Path, cache: Path | None = None) -> Colle
     if "dataset" not in runs:
         runs.insert(0, "dataset", content["dataset"])
     _distrust(runs)
-    _mark_conflicts(runs)
-    _mark_stale(runs)
+    judge(runs)
     return Collected(
         experiment=str(content["experiment"]),
         command=str(content.get("command", "")),
         note=str(content.get("note", "")),
         runs=runs,
         runs_root=runs_root,
+        rows_of=MetricsFiles(runs_root),
     )
 
 
@@ -209,14 +225,15 @@ def _fault(result: dict[str, Any]) -> str | None:
         if not isinstance(summary.get("epoch"), int):
             return f"{part}.epoch is missing"
         for key, value in summary.items():
-            if key.endswith("_percent") and not _is_percent(value):
+            if key.endswith("_percent") and not is_percent(value):
                 return f"{part}.{key} is {value!r}, must be 0 to 100"
     if not any(key.endswith("/top1_percent") for key in result["last"]):
         return "last has no accuracy"
     return None
 
 
-def _is_percent(value: object) -> bool:
+def is_percent(value: object) -> bool:
+    """True for a number from 0 to 100."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value) and 0 <= value <= 100  # type: ignore[operator,arg-type]
 
@@ -256,7 +273,7 @@ def _last_epoch(path: Path) -> int:
     return int(rows[-1]["epoch"]) if rows else 0
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> Rows:
     """Rows of ``metrics.jsonl`` up to the first torn line; a repeated epoch counts once, last."""
     rows: dict[int, dict[str, Any]] = {}
     try:
@@ -289,6 +306,12 @@ def _distrust(runs: pd.DataFrame) -> None:
         runs.loc[wrong, "state"] = DAMAGED
 
 
+def judge(runs: pd.DataFrame) -> None:
+    """Mark conflicting runs in ``state`` and ``reason``, and stale ones in ``stale``; in place."""
+    _mark_conflicts(runs)
+    _mark_stale(runs)
+
+
 def _mark_conflicts(runs: pd.DataFrame) -> None:
     students = runs["role"] == "student"
     ids = runs[students].groupby(CELL)["run_id"].transform("nunique")
@@ -318,9 +341,8 @@ def epochs(collected: Collected, runs: pd.DataFrame, keep: Callable[[str], bool]
     figure is NaN.
     """
     unique = runs[["run_id", "directory"]].drop_duplicates("run_id")
-    paths = [collected.runs_root / d / "metrics.jsonl" for d in unique["directory"]]
     with ThreadPoolExecutor(THREADS) as pool:
-        tables = list(pool.map(read_metrics, paths))
+        tables = list(pool.map(collected.rows_of, unique["directory"]))
     columns: dict[str, list[Any]] = {"run_id": [], "epoch": []}
     names = {key for rows in tables for row in rows for key in row if keep(key)}
     columns |= {name: [] for name in sorted(names)}

@@ -56,10 +56,17 @@ def build(runs_root: Path, manifest: Path, out: Path, *, tsne: bool = False) -> 
     embedding by principal axes (seconds to minutes). Raises
     :class:`analysis.collect.CollectError` and :class:`ReportError`.
     """
-    collected = collect(runs_root, manifest, _writable(out) / CACHE / "records.json")
-    grid = Grid(collected)
+    return write(
+        collect(runs_root, manifest, _writable(out) / CACHE / "records.json"), out, tsne=tsne
+    )
+
+
+def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
+    """The report of what was collected, from wherever. Raises :class:`ReportError`."""
+    grid, out = Grid(collected), _writable(out)
     if not grid.labels:
-        raise ReportError(f"manifest {manifest}: no student run, so there is nothing to compare")
+        name = collected.experiment
+        raise ReportError(f"experiment {name}: no student run, so there is nothing to compare")
     gaps = gap.frame(collected, out / CACHE / "gaps.json")
     made = [
         tables.accuracy(grid),

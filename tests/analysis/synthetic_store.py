@@ -278,14 +278,17 @@ class Store:
 
 
 def digits(
-    root: Path, labels: tuple[str, ...] = tuple(FINAL), seeds: tuple[int, ...] = (0, 1, 2)
+    root: Path,
+    labels: tuple[str, ...] = tuple(FINAL),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    features: bool = True,
 ) -> Store:
     """What the digits sweep leaves: a teacher and every method three times, all finished."""
     store = Store(root)
     store.finish(store.add_teacher("net_teacher"), 96.4, features=False)
     for label in labels:
         for seed in seeds:
-            store.finish(store.add(label, seed))
+            store.finish(store.add(label, seed), features=features)
     store.write_manifest()
     return store
 

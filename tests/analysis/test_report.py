@@ -71,12 +71,12 @@ def test_the_page_names_command_versions_and_filters(report):
 
 
 def test_a_store_with_every_kind_of_hole_gives_a_report_that_shows_them(tmp_path):
-    store = digits(tmp_path / "runs", seeds=(0, 1))
+    store = digits(tmp_path / "runs", seeds=(0, 1), features=False)
     store.fail(store.add("kd", 2), "<script>alert(1)</script>")
     store.metrics(store.add("crd", 2), 4)
     store.add("dkd", 2)
     broken = store.add("dskd", 2)
-    store.finish(broken)
+    store.finish(broken, features=False)
     (store.path(broken) / "result.json").write_text('{"run_id": ')
     report = build(store.root, store.write_manifest(), tmp_path / "report")
     assert "13 of 17 runs finished (1 damaged, 1 failed, 1 missing, 1 unfinished)" in str(report)

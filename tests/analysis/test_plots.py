@@ -1,0 +1,107 @@
+"""The parts of the pictures that compute something; how they look is for the eye."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import stats
+from analysis.plots import cost, densities, ranks, style
+from analysis.plots.curves import training_curves
+from analysis.plots.sensitivity import sensitivity
+from analysis.plots.trajectory import denoising_trajectory
+
+
+@pytest.fixture
+def axes():
+    with style.paper_style():
+        figure, axes = plt.subplots()
+        yield axes
+        plt.close(figure)
+
+
+def test_labels_are_pushed_apart_as_little_as_needed():
+    assert style.spread([1.0, 1.0, 5.0], 1.0) == [0.5, 1.5, 5.0]
+    assert style.spread([1.0, 3.0], 1.0) == [1.0, 3.0]
+    placed = style.spread([0.0, 0.1, 0.2, 0.3], 0.5)
+    assert np.diff(placed) == pytest.approx([0.5] * 3)
+    assert np.mean(placed) == pytest.approx(0.15)
+
+
+def test_every_method_keeps_its_colour_and_marker_and_dskd_is_orange():
+    labels = ["scratch", "kd", "dskd", "crd"]
+    assert len(set(style.colours(labels).values())) == 4
+    assert style.colours(labels)["dskd"] == style.colours(["dskd"])["dskd"] == "#D55E00"
+    assert len(set(style.markers(labels).values())) == 4
+
+
+def test_curves_are_means_over_seeds(axes):
+    rows = [
+        ("kd", f"r{seed}", epoch, 10.0 * epoch + seed) for seed in (0, 2) for epoch in (1, 2, 3)
+    ]
+    table = pd.DataFrame(rows, columns=["label", "run_id", "epoch", "test/top1_percent"])
+    training_curves(axes, table, "test/top1_percent", ["kd"], {"kd": "red"}, teacher=35.0)
+    assert axes.lines[0].get_ydata() == pytest.approx([11, 21, 31])
+    assert {text.get_text() for text in axes.texts} == {"kd", "teacher"}
+
+
+def test_a_density_integrates_to_one_and_peaks_at_the_mean():
+    values = np.random.default_rng(0).normal(3, 0.5, size=2000)
+    grid = np.linspace(0, 6, 601)
+    found = densities.density(values, grid)
+    assert found.sum() * 0.01 == pytest.approx(1.0, abs=0.01)
+    assert grid[found.argmax()] == pytest.approx(3.0, abs=0.15)
+    assert densities.density(np.ones(5), grid).max() == 0
+
+
+def test_norms_are_in_units_of_the_teachers_mean_norm():
+    teacher = np.array([[1.0, 0], [-1, 0]])
+    found = densities.centred_norms({"teacher": teacher, "student": 2 * teacher + 7})
+    assert found["student"] == pytest.approx([2, 2])
+
+
+def test_bars_join_longest_runs_of_ranks_within_the_critical_difference():
+    assert ranks.groups(np.array([1.0, 1.5, 2.6, 4.0]), 1.2) == [(0, 1), (1, 2)]
+    assert ranks.groups(np.array([1.0, 3.0]), 1.0) == []
+    assert ranks.groups(np.array([1.0, 1.5, 2.0]), 5.0) == [(0, 2)]
+
+
+def test_the_rank_diagram_names_every_method_with_its_rank(axes):
+    scores = np.array([[3.0, 2, 1], [3, 2, 1], [2, 3, 1]])
+    names = ["a", "b", "c"]
+    found = ranks.critical_difference(
+        axes, stats.average_ranks(scores), names, style.colours(names)
+    )
+    texts = [text.get_text() for text in found.texts]
+    assert "a  1.33" in texts
+    assert "3.00  c" in texts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "inside"), [(5, 40, [5, 10, 20, 30]), (50, 70, [60]), (41, 43, [41, 43])]
+)
+def test_time_axes_have_ticks_people_think_in(low, high, inside):
+    assert cost.nice_seconds(low, high) == inside
+
+
+def test_times_are_written_in_their_unit():
+    assert [cost.seconds_text(s) for s in (0.5, 20, 300, 7200)] == ["0.5 s", "20 s", "5 min", "2 h"]
+
+
+def test_the_heat_map_writes_mean_and_deviation_and_leaves_holes_empty(axes):
+    runs = pd.DataFrame(
+        {
+            "options/steps": [1, 1, 5, 5],
+            "options/bits": [64, 64, 64, 128],
+            "accuracy": [80.0, 82.0, 90.0, 91.0],
+        }
+    )
+    sensitivity(axes, runs, "options/steps", "options/bits")
+    assert sorted(text.get_text() for text in axes.texts) == ["81.0\n±1.4", "90.0", "91.0"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["64", "128"]
+
+
+def test_the_trajectory_is_the_mean_probability(axes):
+    nats = -np.log(np.array([[0.2, 0.5], [0.4, 0.9]]))
+    denoising_trajectory(axes, {"dskd": nats}, {"dskd": "red"})
+    assert axes.lines[0].get_ydata() == pytest.approx([0.3, 0.7])

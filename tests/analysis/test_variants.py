@@ -1,0 +1,49 @@
+"""Rows of one method that differ in options become ablation tables and heat maps."""
+
+from analysis import tables
+from analysis.collect import collect
+from analysis.figures import Pictures
+from analysis.gap import frame
+from analysis.grid import Grid
+from analysis.variants import grid_options, varying_options
+
+
+def fill(store, steps, bits, other=None):
+    for i, step in enumerate(steps):
+        for j, bit in enumerate(bits):
+            for seed in (0, 1):
+                entry = store.add(f"dskd-{step}-{bit}", seed, method="dskd", salt=f"{step}{bit}")
+                store.finish(entry, 80.0 + i + 2 * j + 0.5 * seed, features=False)
+                options = {"diffusion_steps": step, "hash_bits": bit, "space": "student"}
+                store.start(entry, options=options | (other or {}))
+    return Grid(collect(store.root, store.write_manifest()))
+
+
+def test_only_options_that_differ_are_shown(store):
+    (table,) = tables.variants(fill(store, [1, 5], [64]))
+    assert [column.header for column in table.columns] == [
+        "Row",
+        "diffusion steps",
+        "accuracy",
+        "difference to dskd-1-64",
+    ]
+    cells = [[cell.text for cell in row.cells] for row in table.rows]
+    assert cells[0] == ["dskd-1-64", "1", "80.25 ± 0.35 (2)", "–"]
+    assert cells[1] == ["dskd-5-64", "5", "81.25 ± 0.35 (2)", "+1.00 [+1.00, +1.00]"]
+
+
+def test_two_numeric_options_make_a_grid(store):
+    grid = fill(store, [1, 5], [64, 128])
+    assert grid_options(grid.students) == ("options/hash_bits", "options/diffusion_steps")
+    pictures = Pictures(grid, frame(grid.collected))
+    assert pictures.sensitivity(grid.columns[0]) is not None
+
+
+def test_one_option_or_three_make_none(store):
+    grid = fill(store, [1, 5], [64])
+    assert varying_options(grid.students) == ["options/diffusion_steps"]
+    assert grid_options(grid.students) is None
+
+
+def test_methods_with_one_row_have_no_table(finished):
+    assert tables.variants(Grid(collect(finished.root, finished.manifest))) == []
