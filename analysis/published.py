@@ -38,9 +38,9 @@ IMAGENET_MODELS = {
 }
 CIFAR_MODELS = {
     "ResNet50": "cifar_resnet50",
-    "MobileNetV2": "cifar_mobilenetv2",
-    "ShuffleNetV1": "cifar_shufflenetv1",
-    "ShuffleNetV2": "cifar_shufflenetv2",
+    "MobileNetV2": "cifar_mobilenet_v2",
+    "ShuffleNetV1": "cifar_shufflenet_v1",
+    "ShuffleNetV2": "cifar_shufflenet_v2",
 }
 PRIORITY = ("RepDistiller", "mdistiller", "DIST_KD", "ReviewKD", "DiffKD", "SimKD")
 """The protocol of a table comes from one source where possible: CRD's tables first."""
@@ -72,12 +72,15 @@ def published() -> pd.DataFrame:
 
 
 def figures(dataset: str, teacher: str, student: str, method: str) -> pd.DataFrame:
-    """What was published of one cell, best source first; empty for most cells."""
+    """What was published of one cell, best source first; empty for most cells.
+
+    The tag of timm's weights (``resnet34.tv_in1k``) is no part of a network's name.
+    """
     rows = published()
     chosen = (
         (rows["dataset"] == dataset)
-        & (rows["teacher"] == teacher)
-        & (rows["student"] == student)
+        & (rows["teacher"] == teacher.partition(".")[0])
+        & (rows["student"] == student.partition(".")[0])
         & (rows["method"] == method)
     )
     return rows[chosen]

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field
 from submitit import SlurmExecutor
+from submitit.core.utils import FailedJobError
 
 from suite.config import Closed, RunSpec, Runtime, parse
 from suite.errors import UserError
@@ -118,8 +119,15 @@ class SlurmWorkers:
         job = Job.of(specs, runtime, since)
         pool = SlurmExecutor(folder=runtime.runs_root / "jobs" / "%j", max_num_timeout=REQUEUES)
         pool.update_parameters(**cluster.sbatch(runtime))
-        with pool.batch():
-            jobs = [pool.submit(job) for _ in range(min(count, len(specs)))]
+        try:
+            with pool.batch():
+                jobs = [pool.submit(job) for _ in range(min(count, len(specs)))]
+        except FailedJobError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"SLURM refused the jobs: {reason[-300:]}; say what your cluster allows in a file "
+                "given with --cluster (see sweeps/clusters/default.yaml), or use --executor local"
+            ) from None
         return cls(jobs)
 
     def done(self) -> bool:

@@ -92,9 +92,11 @@ def load(name: str, dtype: torch.dtype = torch.float32) -> Golden:
         arrays = {key: file[key] for key in file.files}
     gradients = [key for key in arrays if key.startswith("grad_")]
 
+    def under(prefix: str) -> dict[str, np.ndarray]:
+        return {key[len(prefix) :]: it for key, it in arrays.items() if key.startswith(prefix)}
+
     def tensors(prefix: str) -> dict[str, Tensor]:
-        chosen = {key[len(prefix) :]: it for key, it in arrays.items() if key.startswith(prefix)}
-        return {key: torch.from_numpy(np.array(it)) for key, it in chosen.items()}
+        return {key: torch.from_numpy(np.array(it)) for key, it in under(prefix).items()}
 
     def cast(tensor: Tensor) -> Tensor:
         return tensor.to(dtype) if tensor.is_floating_point() else tensor.long()
@@ -108,6 +110,6 @@ def load(name: str, dtype: torch.dtype = torch.float32) -> Golden:
         dtype=dtype,
         inputs=inputs,
         params={key: cast(tensor) for key, tensor in tensors("param_").items()},
-        hyper={key: tensor.item() for key, tensor in tensors("hp_").items()},
+        hyper={key: value.item() for key, value in under("hp_").items()},
         arrays=arrays,
     )

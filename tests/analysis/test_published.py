@@ -17,7 +17,7 @@ def test_dkd_on_imagenet_is_71_70_of_the_best_epoch():
 
 def test_names_of_the_literature_become_ours():
     assert model_name("wrn_40_2", "cifar100") == "cifar_wrn_40_2"
-    assert model_name("MobileNetV2", "cifar100") == "cifar_mobilenetv2"
+    assert model_name("MobileNetV2", "cifar100") == "cifar_mobilenet_v2"
     assert model_name("ResNet34", "imagenet") == "resnet34"
     assert model_name("MobileNetV1", "imagenet") == "mobilenetv1_100"
 
@@ -34,3 +34,10 @@ def test_every_row_is_usable():
 
 def test_nothing_is_published_of_dskd():
     assert "dskd" not in set(published()["method"])
+
+
+def test_the_tag_of_a_teachers_weights_is_no_part_of_its_name():
+    plain = figures("imagenet", "resnet34", "resnet18", "kd")
+    tagged = figures("imagenet", "resnet34.tv_in1k", "resnet18", "kd")
+    assert len(plain) > 0
+    assert tagged.equals(plain)

@@ -4,9 +4,10 @@ import argparse
 
 import numpy as np
 import pytest
-import reference_networks as reference
 import timm
 import torch
+from reference_names import NAMES, random_state
+from reference_networks import FORWARD
 from safetensors.torch import save_file
 
 import suite.zoo  # noqa: F401
@@ -60,7 +61,7 @@ PLACES = {
 
 @pytest.fixture
 def state():
-    return reference.random_state(reference.resnet8())
+    return random_state(NAMES["cifar_resnet8"]())
 
 
 @pytest.fixture
@@ -75,8 +76,7 @@ def save(path, content, **options):
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_reference_checkpoint_of_each_family_arrives_where_it_belongs(name, tmp_path):
-    listing, forward = reference.FORWARD[name]
-    given = reference.random_state(listing())
+    given = random_state(NAMES[name]())
     network = timm.create_model(name).eval()
     load_foreign(network, save(tmp_path / "ckpt_epoch_240.pth", {"model": given}))
     own = network.state_dict()
@@ -84,11 +84,10 @@ def test_a_reference_checkpoint_of_each_family_arrives_where_it_belongs(name, tm
         torch.testing.assert_close(own[ours], given[theirs])
     image = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        expected = forward(given, image)
-        assert expected.std() > 0
-        torch.testing.assert_close(
-            network(image), expected, rtol=1e-4, atol=1e-4 * expected.std().item()
-        )
+        expected = FORWARD[name](given, image)
+        tolerance = 1e-4 * expected.std().item()
+        assert tolerance > 0
+        torch.testing.assert_close(network(image), expected, rtol=1e-4, atol=tolerance)
 
 
 def test_what_both_references_save_beside_the_weights_is_no_obstacle(state, network, tmp_path):
