@@ -31,6 +31,8 @@ CURVES = 600
 """Metrics are read for at most so many runs of a column."""
 PANELS = 12
 """Embeddings and densities show at most so many methods: the first of the experiment."""
+RANKED = 24
+"""Methods in a critical-difference diagram at most."""
 TSNE_SEED = 0
 
 
@@ -114,7 +116,7 @@ class Pictures:
             table.dropna(subset=[metric]),
             metric,
             f"{pair_name(key.pair)}: {split} accuracy",
-            self.grid.labels,
+            [label for label in self.grid.labels if label in set(table["label"])],
             self.colours,
             stats.mean(teacher) if len(teacher) else None,
         )
@@ -230,7 +232,7 @@ class Pictures:
     def ranks(self) -> Figure | None:
         """Critical-difference diagram over all columns and seeds."""
         scores = np.stack([self.grid.array(label).ravel() for label in self.grid.labels], axis=1)
-        if len(self.grid.labels) < 3:
+        if not 3 <= len(self.grid.labels) <= RANKED:
             return None
         ranks = stats.average_ranks(scores)
         if ranks.blocks < 2:

@@ -71,9 +71,9 @@ def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
     made = [
         tables.accuracy(grid),
         tables.holes(collected),
+        tables.published_figures(grid),
         tables.comparisons(grid),
         *tables.variants(grid),
-        tables.published_figures(grid),
         tables.selection(grid),
         tables.cost(grid),
         tables.gaps(gaps),

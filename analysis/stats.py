@@ -20,6 +20,7 @@ from scipy import stats
 from suite.errors import UserError
 
 Array = NDArray[np.float64]
+MOST_SEEDS = 1000
 
 
 class StatisticsError(UserError):
@@ -205,6 +206,8 @@ def minimum_detectable_difference(
     """
     if n < 2 or np.isnan(sd_of_differences):
         return float("nan")
+    if sd_of_differences == 0:
+        return 0.0
     low, high = 0.0, sd_of_differences
     while power(high, sd_of_differences, n, alpha) < wanted_power:
         high *= 2
@@ -220,13 +223,21 @@ def minimum_detectable_difference(
 def seeds_needed(
     difference: float, sd_of_differences: float, alpha: float = 0.05, wanted_power: float = 0.8
 ) -> int | None:
-    """Smallest number of paired seeds that finds ``difference``; None beyond 1,000."""
+    """Smallest number of paired seeds that finds ``difference``; None beyond :data:`MOST_SEEDS`."""
     if not difference or np.isnan(sd_of_differences):
         return None
-    for n in range(2, 1001):
-        if power(difference, sd_of_differences, n, alpha) >= wanted_power:
-            return n
-    return None
+    low, high = 1, 2  # power grows with n: double, then halve
+    while power(difference, sd_of_differences, high, alpha) < wanted_power:
+        low, high = high, 2 * high
+        if low >= MOST_SEEDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if power(difference, sd_of_differences, middle, alpha) < wanted_power:
+            low = middle
+        else:
+            high = middle
+    return high if high <= MOST_SEEDS else None
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:

@@ -29,6 +29,7 @@ from baselines._diffusion import TIMES, Guide
 from baselines._feature_diffusion import FeatureDiffusion
 from baselines._features import RunningScale, feature_health
 from baselines._hashing import HashLayer, code_health, code_loss_per_row, mean_over
+from baselines._losses import unit_rows
 from baselines.kd import kd_loss
 from suite.distiller import (
     Batch,
@@ -83,6 +84,12 @@ class DSKDConfig(MethodConfig):
     hash_std: float | Literal["classifier"] = "classifier"
     """Of the entries of W; ``classifier``: of the teacher's classifier weights, as LSHFM."""
     hash_at: Literal["pooled", "positions"] = "pooled"
+    hash_length: Literal["kept", "unit"] = "kept"
+    """``unit``: features are hashed at length 1, so that the codes can turn them but not stretch
+    them; their own codes then pull them nowhere."""
+    hash_loss: Literal["all", "differing"] = "all"
+    """Bits that count: ``differing`` takes those where original and denoised codes differ, which
+    is what the loss exceeds its value for the feature's own codes by."""
     target_loss: Literal["lsh", "l2"] = "lsh"  # l2 between the features: negative control
     lsh_weight: float = tunable(1.0, low=0.1, high=10.0, log=True, ge=0)
     lsh_warmup_epochs: int = Field(0, ge=0)
@@ -235,12 +242,15 @@ class DSKD(Distiller):
         self.hash.follow(self._gather(target.flatten(0, 1)), settings.hash_bias, settings.momentum)
         hashes, wanted = self.hash(rows), self.hash(target)  # [B, P, bits]
         self._health |= code_health(hashes.detach(), wanted)
-        return code_loss_per_row(hashes.flatten(1), wanted.flatten(1))
+        own = code_loss_per_row(hashes.flatten(1), hashes.flatten(1).detach())
+        loss = code_loss_per_row(hashes.flatten(1), wanted.flatten(1))
+        return loss - own if settings.hash_loss == "differing" else loss
 
     def _rows(self, feature: Tensor) -> Tensor:
         """[B, C, H, W] -> what is hashed, [B, P, C]: the pooled feature, or all positions."""
         rows = feature.flatten(2).transpose(1, 2)
-        return rows if self.config.hash_at == "positions" else rows.mean(1, keepdim=True)
+        rows = rows if self.config.hash_at == "positions" else rows.mean(1, keepdim=True)
+        return unit_rows(rows) if self.config.hash_length == "unit" else rows
 
     def _anchor(self, logits: Tensor, batch: Batch, teacher: Outputs) -> Tensor:
         if self.config.anchor == "ce":

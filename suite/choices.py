@@ -8,12 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from suite.config import DataConfig
-from suite.data import EvalImages
-from suite.evaluate import BATCH_SIZE
 from suite.record import RunDirectory, write_atomically
 
 Choices = dict[str, Tensor]
@@ -37,14 +34,6 @@ def load(run: RunDirectory, data: DataConfig) -> Choices:
             return {split: torch.from_numpy(arrays[split]) for split in arrays if split != "images"}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return {}
-
-
-@torch.no_grad()
-def choose(fabric: Fabric, network: nn.Module, images: EvalImages) -> Tensor:
-    """The predicted class [M] of every image of a split, in order, on every rank."""
-    with fabric.autocast():
-        found = [network(batch.image).argmax(1) for batch in images.batches(BATCH_SIZE)]
-    return torch.cat(found)
 
 
 def _images(data: DataConfig) -> str:

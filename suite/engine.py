@@ -107,6 +107,7 @@ class Trainer:
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
         self.deployed = step.distiller.deploy(step.student)
         self.teacher_choices = teacher_choices
+        self.choices: dict[str, Tensor] = {}  # the deployed network's, at its last evaluation
 
     def fit(self, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
         """Train until done. Raises :class:`Interrupted` after saving when ``should_stop()``."""
@@ -184,7 +185,8 @@ class Trainer:
         for split, images in self.data.evals.items():
             choice = self.teacher_choices.get(split)
             found = evaluate(self.fabric, self.deployed, images, choice)
-            figures |= {f"{split}/{name}": value for name, value in found.items()}
+            figures |= {f"{split}/{name}": value for name, value in found.figures.items()}
+            self.choices[split] = found.choice
         return figures
 
     def _row(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -15,19 +16,29 @@ BATCH_SIZE = 500
 """Images per evaluation batch; changes no number beyond floating-point order."""
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A network on a split."""
+
+    figures: dict[str, float]
+    """``top1_percent``, ``top5_percent``, ``nll`` (mean negative log-likelihood, nats) and, with a
+    teacher, ``agreement_percent``: the share of images on which both choose the same class."""
+    choice: Tensor  # [M] int64: the predicted class of every image, in the order of the split
+
+
 @torch.no_grad()
 def evaluate(
     fabric: Fabric, network: nn.Module, images: EvalImages, teacher_choice: Tensor | None = None
-) -> dict[str, float]:
-    """Top-1, top-5 [percent] and mean negative log-likelihood [nats] over the whole split.
+) -> Evaluation:
+    """Evaluate ``network`` (images [B, ...] -> logits [B, K]) over the whole split.
 
-    ``network`` maps images [B, ...] to logits [B, K] and is put into evaluation mode for the
-    time. ``teacher_choice`` [M] holds the teacher's predicted class of every image of the split;
-    with it, ``agreement_percent`` is the share of images on which both choose the same class.
+    The ranks share the batches and all get the same answer. The network is put into evaluation
+    mode for the time. ``teacher_choice`` [M] holds the teacher's predicted classes.
     """
     training = network.training
     network.eval()
-    sums = torch.zeros(4, dtype=torch.float64, device=fabric.device)
+    sums = torch.zeros(3, dtype=torch.float64, device=fabric.device)
+    choice = torch.zeros(len(images), dtype=torch.int64, device=fabric.device)
     for number, batch in enumerate(images.batches(BATCH_SIZE)):
         if number % fabric.world_size != fabric.global_rank:
             continue
@@ -39,10 +50,13 @@ def evaluate(
         sums[0] += hits[:, 0].sum()
         sums[1] += hits.sum()
         sums[2] += functional.cross_entropy(logits, batch.label, reduction="sum")
-        if teacher_choice is not None:
-            sums[3] += (ranked[:, 0] == teacher_choice[batch.index]).sum()
+        choice[batch.index] = ranked[:, 0]
     network.train(training)
     totals = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum"))
-    top1, top5, nll, agreement = (totals / len(images)).tolist()
+    choice = cast(Tensor, fabric.all_reduce(choice, reduce_op="sum"))  # others hold zeros
+    top1, top5, nll = (totals / len(images)).tolist()
     figures = {"top1_percent": 100 * top1, "top5_percent": 100 * top5, "nll": nll}
-    return figures if teacher_choice is None else figures | {"agreement_percent": 100 * agreement}
+    if teacher_choice is not None:
+        agreement = (choice == teacher_choice).double().mean()
+        figures["agreement_percent"] = 100 * float(agreement)
+    return Evaluation(figures, choice)

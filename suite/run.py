@@ -21,6 +21,7 @@ from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
 from suite.engine import Interrupted, Step, Trainer
 from suite.errors import UserError
+from suite.evaluate import evaluate
 from suite.models import count_macs, count_parameters, weights_sha256
 from suite.provenance import provenance
 from suite.record import RunDirectory, now, write_atomically, write_json
@@ -56,6 +57,8 @@ def _fabric(config: RunConfig, runtime: Runtime) -> Fabric:
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
+    if config.train.precision == "16-mixed" and not _uses_cuda(runtime):
+        raise UserError("train.precision '16-mixed' needs a GPU; on a CPU: 32-true, bf16-mixed")
     alone = runtime.devices * runtime.nodes == 1
     fabric = Fabric(
         accelerator=runtime.accelerator,
@@ -67,6 +70,10 @@ def _fabric(config: RunConfig, runtime: Runtime) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _uses_cuda(runtime: Runtime) -> bool:
+    return runtime.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _assemble(
@@ -104,7 +111,7 @@ def _teacher_choices(
     return {
         split: kept[split].to(fabric.device)
         if split in kept and len(kept[split]) == len(images)
-        else choices.choose(fabric, teacher.model, images)
+        else evaluate(fabric, teacher.model, images).choice
         for split, images in data.evals.items()
     }
 
@@ -176,11 +183,9 @@ def _write_result(spec: RunSpec, trainer: Trainer, started: str) -> None:
     write_atomically(directory.weights, safetensors_bytes(weights))
     features.save(directory, trainer.data, student, teacher, distiller)
     if spec.role == "teacher":
-        own = {
-            split: choices.choose(trainer.fabric, deployed.eval(), images)
-            for split, images in trainer.data.evals.items()
-        }
-        choices.save(directory, spec.config.data, own)
+        if not trainer.choices:  # resumed after the last epoch
+            trainer.evaluate()
+        choices.save(directory, spec.config.data, trainer.choices)
     config, image_shape = spec.config, trainer.data.image_shape
     write_json(
         directory.result,

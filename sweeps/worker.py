@@ -19,6 +19,7 @@ from suite.record import RunDirectory
 from suite.tracker import Follower
 
 POLL_SECONDS = 0.3
+STOPPED = 128 + signal.SIGTERM  # exit status of a worker that was asked to stop
 log = logging.getLogger(__name__)
 
 Run = Callable[[RunSpec, Runtime, Callable[[], bool]], None]
@@ -146,6 +147,7 @@ class Job:
     since: float
     launcher: tuple[int, str | None] | None = None  # local workers stop with their launcher
     _stop: bool = field(default=False, init=False)
+    _requeue_asked: bool = field(default=False, init=False)
 
     @classmethod
     def of(
@@ -159,8 +161,12 @@ class Job:
         texts = [spec.model_dump_json() for spec in specs]
         return cls(texts, runtime.model_dump_json(), since, launcher)
 
-    def __call__(self) -> str:
-        """Work; returns how it ended."""
+    def __call__(self) -> None:
+        """Work until nothing is left.
+
+        A job that was stopped leaves by SystemExit: had it returned, submitit would write a
+        result and take the job for finished for ever, also after SLURM has requeued it.
+        """
         from suite.run import Interrupted, run
 
         requeue = self._install_signals()
@@ -173,15 +179,14 @@ class Job:
             log.info("%s", stop)
         if self._requeue_asked and callable(requeue):
             requeue(signal.SIGUSR2, None)
-        return "stopped" if self._stop else "done"
+        if self._stop:
+            raise SystemExit(STOPPED)
 
     def checkpoint(self) -> Any:
         """submitit asks for the job to requeue: the same work, from the runs' checkpoints."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(Job(self.specs, self.runtime, self.since, self.launcher))
-
-    _requeue_asked: bool = field(default=False, init=False)
 
     def _install_signals(self) -> Any:
         """USR2 (preemption, time limit) stops and requeues; TERM stops. Returns submitit's own."""

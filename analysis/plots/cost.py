@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from analysis.plots.style import COLUMN_INCHES, label_ends
+from analysis.plots.style import COLUMN_INCHES, height_for, label_ends
 
 
 def cost_against_accuracy(
@@ -37,7 +37,7 @@ def cost_against_accuracy(
     low, high = axes.get_ylim()
     margin = 0.06 * (high - low)
     axes.set_ylim(low - margin, high + margin)
-    label_ends(axes, ends, (high - low + 2 * margin) * 0.075)
+    label_ends(axes, ends)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: seconds_text(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     ticks = nice_seconds(left / 1.25, right * 1.25)
@@ -52,7 +52,7 @@ def cost_figure(
     runs: pd.DataFrame, title: str, colours: Mapping[str, str], markers: Mapping[str, str]
 ) -> Figure:
     """One column wide."""
-    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, 2.3))
+    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, height_for(runs["label"].nunique(), 2.3)))
     cost_against_accuracy(axes, runs, colours, markers)
     axes.set_title(title)
     axes.grid(axis="y")
@@ -61,9 +61,9 @@ def cost_figure(
 
 STEPS = (
     *(m * 10.0**e for e in (-1, 0) for m in (1, 2, 5)),
-    *(10.0, 20.0, 30.0),
-    *(60.0 * m for m in (1, 2, 5, 10, 20, 30)),
-    *(3600.0 * h for h in (1, 2, 5, 10, 24, 48, 120, 240)),
+    *(10.0, 15.0, 20.0, 30.0, 40.0),
+    *(60.0 * m for m in (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40)),
+    *(3600.0 * h for h in (1, 1.5, 2, 3, 4, 6, 8, 10, 15, 24, 36, 48, 72, 120, 240)),
 )
 """Durations people think in, in seconds."""
 

@@ -9,10 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.style import COLUMN_INCHES, TEACHER, label_ends
-
-LABEL_SHARE = 0.068
-"""Height of a label over the height of the axes, for figures 2.4 in high."""
+from analysis.plots.style import COLUMN_INCHES, TEACHER, height_for, label_ends
 
 
 def training_curves(
@@ -40,16 +37,18 @@ def training_curves(
             sd = table.std(axis=1).to_numpy(float)
             axes.fill_between(x, mean - sd, mean + sd, color=colours[label], alpha=0.14, lw=0)
         ends.append((label, float(mean[-1]), colours[label]))
-    if teacher is not None:
-        axes.axhline(teacher, color=TEACHER, ls=(0, (4, 2)), lw=0.9, zorder=1)
-        ends.append(("teacher", teacher, TEACHER))
     if not ends:
         return axes
-    low, high = _window([end[1] for end in ends], epochs[metric])
+    low, high = _window([end[1] for end in ends], epochs[metric], teacher)
     axes.set_ylim(low, high)
+    if teacher is not None and teacher <= high:
+        axes.axhline(teacher, color=TEACHER, ls=(0, (4, 2)), lw=0.9, zorder=1)
+        ends.append(("teacher", teacher, TEACHER))
+    elif teacher is not None:
+        ends.append((f"↑ teacher {teacher:.1f}", high, TEACHER))
     last = float(epochs["epoch"].max())
     axes.set_xlim(min(1.0, last - 1), last)
-    label_ends(axes, ends, (high - low) * LABEL_SHARE)
+    label_ends(axes, ends)
     axes.set_xlabel("epoch")
     return axes
 
@@ -63,7 +62,7 @@ def curves_figure(
     teacher: float | None = None,
 ) -> Figure:
     """One column wide."""
-    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, 2.4))
+    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, height_for(len(labels) + 1)))
     training_curves(axes, epochs, metric, labels, colours, teacher)
     axes.set_ylabel("accuracy (%)")
     axes.set_title(title)
@@ -71,10 +70,16 @@ def curves_figure(
     return figure
 
 
-def _window(ends: Sequence[float], values: pd.Series) -> tuple[float, float]:
-    """Limits that show the differences at the end: the start of training may be cut off."""
+def _window(ends: Sequence[float], values: pd.Series, teacher: float | None) -> tuple[float, float]:
+    """Limits that show the differences at the end: the start of training may be cut off.
+
+    A teacher far above its students stays outside too.
+    """
     low, high = min(ends), max(ends)
     reach = max(high - low, 1.0)
+    if teacher is not None and teacher - high < max(5.0, 2 * reach):
+        high = max(high, teacher)
+        reach = max(high - low, 1.0)
     low = max(low - 0.6 * reach, float(values.min()))
     margin = 0.05 * (high - low)
     return low - margin, min(100.5, high + margin)

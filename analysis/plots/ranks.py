@@ -9,8 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.style import COLUMN_INCHES
+from analysis.plots.style import COLUMN_INCHES, FULL_INCHES
 from analysis.stats import Array, Ranks
+
+NARROW = 10
+"""So many methods fit into one column."""
 
 
 def critical_difference(
@@ -32,13 +35,12 @@ def critical_difference(
             - 0.62 * (place if on_left else count - 1 - place)
             - 0.45 * len(groups(values, ranks.critical_difference))
         )
-        x_end = 0.75 if on_left else count + 0.25
+        x_end = 1 - 0.05 * (count - 1) if on_left else count + 0.05 * (count - 1)
         axes.plot([value, value, x_end], [0, y, y], color=colours[name], lw=1.0)
-        axes.text(
-            x_end + (-0.08 if on_left else 0.08), y, f"{name}  {value:.2f}" if on_left
-            else f"{value:.2f}  {name}", ha="right" if on_left else "left", va="center",
-            fontsize=7, color=colours[name],
-        )  # fmt: skip
+        text = f"{name}  {value:.2f}" if on_left else f"{value:.2f}  {name}"
+        side = "right" if on_left else "left"
+        x_text = x_end + (-0.016 if on_left else 0.016) * (count - 1)
+        axes.text(x_text, y, text, ha=side, va="center", fontsize=7, color=colours[name])
     for number, (first, last) in enumerate(groups(values, ranks.critical_difference)):
         y = -0.45 - 0.45 * number
         axes.plot([values[first] - 0.04, values[last] + 0.04], [y, y], color="black", lw=2.4)
@@ -47,10 +49,11 @@ def critical_difference(
 
 
 def rank_figure(ranks: Ranks, labels: Sequence[str], colours: Mapping[str, str]) -> Figure:
-    """One column wide, as high as the number of methods needs."""
+    """One column wide (both for many methods), as high as the number of methods needs."""
     bars = len(groups(np.sort(ranks.average), ranks.critical_difference))
     height = 0.75 + 0.15 * ((len(labels) + 1) // 2) + 0.1 * bars
-    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, height))
+    width = COLUMN_INCHES if len(labels) <= NARROW else FULL_INCHES
+    figure, axes = plt.subplots(figsize=(width, height))
     critical_difference(axes, ranks, labels, colours)
     return figure
 
@@ -67,7 +70,7 @@ def groups(sorted_ranks: Array, difference: float) -> list[tuple[int, int]]:
 
 def _scale(axes: Axes, count: int, difference: float) -> None:
     axes.plot([1, count], [0, 0], color="black", lw=0.8)
-    for rank in range(1, count + 1):
+    for rank in range(1, count + 1, 1 + count // 16):
         axes.plot([rank, rank], [0, 0.16], color="black", lw=0.8)
         axes.text(rank, 0.3, str(rank), ha="center", va="bottom", fontsize=7)
     if difference < count - 1:
@@ -77,4 +80,4 @@ def _scale(axes: Axes, count: int, difference: float) -> None:
         text = f"critical difference {difference:.2f}"
         axes.text(1 + difference + 0.1, 1.35, text, ha="left", va="center", fontsize=7)
     axes.set_axis_off()
-    axes.set_xlim(-0.6, count + 1.6)
+    axes.set_xlim(1 - 0.32 * (count - 1), count + 0.32 * (count - 1))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -20,7 +22,8 @@ COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00", "#D
 """Okabe and Ito's palette without its yellow."""
 MARKERS = "osD^vPX*<>hp"
 TEACHER, STUDENT, DENOISED = "#7f7f7f", "#0072B2", "#D55E00"
-PALE = "#8c8c8c"
+MARGIN_INCHES, LABEL_INCHES = 0.62, 0.122
+"""Height of title and axis text of a figure, and of one line of 7 pt."""
 
 
 @contextmanager
@@ -63,17 +66,30 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return pdf, png
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], min_gap: float) -> None:
-    """Write ``(text, y, colour)`` right of the axes, pushed apart to ``min_gap`` (data units).
+def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
+    """Write ``(text, y, colour)`` right of the axes, pushed apart so that no two overlap.
 
-    Order is kept; a thin line leads from the value to its label.
+    Order is kept; a thin line leads from the value to its label. The limits of the axes must be
+    set before, and the figure as high as :func:`height_for` says.
     """
+    low, high = axes.get_ylim()
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise ValueError("the axes belong to no figure")
+    gap = (high - low) * LABEL_INCHES / (figure.get_figheight() - MARGIN_INCHES)
     order = sorted(range(len(ends)), key=lambda i: ends[i][1])
-    places = spread([ends[i][1] for i in order], min_gap)
+    places = spread([ends[i][1] for i in order], gap, low, high)
     across = axes.get_yaxis_transform()  # x in shares of the axes, y in data
     for i, place in zip(order, places, strict=True):
         text, y, colour = ends[i]
-        line = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 1, "shrinkB": 0}
+        line: dict[str, Any] = {
+            "arrowstyle": "-",
+            "color": colour,
+            "lw": 0.5,
+            "shrinkA": 1,
+            "shrinkB": 0,
+        }
+        line["relpos"] = (0.0, 0.5)  # from the left edge of the text, not through it
         axes.annotate(
             text,
             xy=(1.0, y),
@@ -89,16 +105,31 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], min_gap: floa
         )
 
 
-def spread(values: Sequence[float], min_gap: float) -> list[float]:
-    """Sorted ``values`` moved as little as needed so that neighbours are ``min_gap`` apart."""
-    blocks: list[tuple[float, int]] = []  # centre and size of a run of touching labels
+def height_for(labels: int, least: float = 2.4) -> float:
+    """Inches of a figure beside whose axes so many labels fit."""
+    return max(least, MARGIN_INCHES + LABEL_INCHES * (labels + 0.5))
+
+
+def spread(
+    values: Sequence[float], gap: float, low: float = -math.inf, high: float = math.inf
+) -> list[float]:
+    """Sorted ``values`` moved as little as needed to be ``gap`` apart and between the limits.
+
+    Labels that touch form a block around the mean of their values.
+    """
+
+    def centre(block: Sequence[float]) -> float:
+        half = (len(block) - 1) * gap / 2
+        return min(max(sum(block) / len(block), low + half), high - half)
+
+    def edges(block: Sequence[float]) -> tuple[float, float]:
+        half = (len(block) - 1) * gap / 2
+        return centre(block) - half, centre(block) + half
+
+    blocks: list[list[float]] = []
     for value in values:
-        centre, size = value, 1
-        while blocks and centre - (size - 1) * min_gap / 2 < (
-            blocks[-1][0] + (blocks[-1][1] + 1) * min_gap / 2
-        ):
-            before, count = blocks.pop()
-            centre = (before * count + centre * size) / (count + size)
-            size += count
-        blocks.append((centre, size))
-    return [centre + (i - (size - 1) / 2) * min_gap for centre, size in blocks for i in range(size)]
+        blocks.append([value])
+        while len(blocks) > 1 and edges(blocks[-1])[0] - edges(blocks[-2])[1] < gap:
+            last = blocks.pop()
+            blocks[-1] += last
+    return [edges(block)[0] + i * gap for block in blocks for i in range(len(block))]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.features import Array
-from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, label_ends
+from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, height_for, label_ends
 
 
 def denoising_trajectory(
@@ -36,7 +36,7 @@ def denoising_trajectory(
     axes.set_xticks(range(0, longest + 1, max(1, longest // 8)))
     axes.set_ylim(-0.02, 1.02)
     if len(ends) > 1:
-        label_ends(axes, ends, 0.075)
+        label_ends(axes, ends)
     axes.set_xlabel("sampling step (0: noised, last: denoised)")
     axes.set_ylabel("teacher head's p(label)")
     return axes
@@ -46,7 +46,7 @@ def trajectory_figure(
     surprise: Mapping[str, Array], title: str, colours: Mapping[str, str]
 ) -> Figure:
     """One column wide."""
-    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, 2.1))
+    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, height_for(len(surprise), 2.1)))
     denoising_trajectory(axes, surprise, colours)
     axes.set_title(title)
     axes.grid(axis="y")

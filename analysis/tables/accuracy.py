@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from analysis import stats
 from analysis.collect import FINISHED
 from analysis.grid import TEST, ColumnKey, Grid, GridCell, pair_name, states_text
@@ -93,7 +95,9 @@ def _gain_cell(grid: Grid, label: str, reference: str) -> Cell:
         return Cell("no pair of runs", "hole")
     interval = stats.t_interval(differences)
     shown = "" if math.isnan(interval.low) else f" {interval_text(interval)}"
-    return Cell(f"{signed(stats.mean(differences))}{shown}")
+    pairs, all_pairs = np.sum(~np.isnan(differences).all(axis=0)), len(grid.columns)
+    some = f" ({pairs}/{all_pairs} pairs)" if pairs < all_pairs else ""
+    return Cell(f"{signed(stats.mean(differences))}{shown}{some}")
 
 
 def _accuracy_notes(grid: Grid) -> list[str]:

@@ -14,6 +14,7 @@ from analysis.tables.text import number, signed
 def published_figures(grid: Grid) -> Table | None:
     """What was published of our cells, beside ours, with a verdict; None where nothing was."""
     rows: list[Row] = []
+    sources: dict[str, None] = {}
     for key in grid.columns:
         teacher, student = grid.models(key)
         for label in grid.labels:
@@ -22,8 +23,10 @@ def published_figures(grid: Grid) -> Table | None:
                 continue
             known = published.figures(key.dataset, teacher, student, method)
             rows += [_published_row(grid, label, key, anchor) for _, anchor in known.iterrows()]
+            sources |= dict.fromkeys(known["source"])
     if not rows:
         return None
+    full = [source for source in sources if source != _short(source)]
     return Table(
         name="published",
         title="Published figures beside ours",
@@ -41,7 +44,7 @@ def published_figures(grid: Grid) -> Table | None:
             "A published row is a claim of its source under its protocol; ours is taken at the "
             "same epoch (last, or best test epoch where the source selects on test)."
         ),
-        notes=("reproduced: the published figure lies in the 95 % t interval of our mean.",),
+        notes=("reproduced: the published figure lies in the 95 % t interval of our mean.", *full),
     ).without_constant("Pair")
 
 
@@ -57,9 +60,14 @@ def _published_row(grid: Grid, label: str, key: ColumnKey, anchor: pd.Series) ->
         Cell(f"{protocol} epoch" if protocol else "not stated"),
         ours,
         Cell(verdict(grid.runs(label, key), cell, float(anchor["top1_percent"]), key.dataset)),
-        Cell(str(anchor["source"])),
+        Cell(_short(str(anchor["source"]))),
     ]
     return Row(cells, label, key.pair)
+
+
+def _short(source: str) -> str:
+    """``RepDistiller README (paper repo; ...)`` -> ``RepDistiller README``."""
+    return source.split(" (")[0].split(": ")[0].removeprefix("winycg/").removeprefix("WangYZ1608/")
 
 
 def verdict(runs: pd.DataFrame, cell: GridCell, anchor: float, dataset: str) -> str:

@@ -28,6 +28,16 @@ def test_labels_are_pushed_apart_as_little_as_needed():
     assert np.mean(placed) == pytest.approx(0.15)
 
 
+def test_labels_stay_between_the_limits():
+    assert style.spread([0.0, 0.1], 1.0, low=0.0, high=5.0) == pytest.approx([0.0, 1.0])
+    assert style.spread([3.0, 4.9, 5.0], 1.0, low=0.0, high=5.0) == pytest.approx([3.0, 4.0, 5.0])
+
+
+def test_a_figure_is_high_enough_for_its_labels():
+    assert style.height_for(3) == 2.4
+    assert style.height_for(30) > style.height_for(20) > 2.4
+
+
 def test_every_method_keeps_its_colour_and_marker_and_dskd_is_orange():
     labels = ["scratch", "kd", "dskd", "crd"]
     assert len(set(style.colours(labels).values())) == 4
@@ -43,6 +53,14 @@ def test_curves_are_means_over_seeds(axes):
     training_curves(axes, table, "test/top1_percent", ["kd"], {"kd": "red"}, teacher=35.0)
     assert axes.lines[0].get_ydata() == pytest.approx([11, 21, 31])
     assert {text.get_text() for text in axes.texts} == {"kd", "teacher"}
+
+
+def test_a_teacher_far_above_its_students_is_named_instead_of_flattening_the_curves(axes):
+    rows = [("kd", "r", epoch, 70.0 + epoch) for epoch in (1, 2, 3)]
+    table = pd.DataFrame(rows, columns=["label", "run_id", "epoch", "test/top1_percent"])
+    training_curves(axes, table, "test/top1_percent", ["kd"], {"kd": "red"}, teacher=96.4)
+    assert {text.get_text() for text in axes.texts} == {"kd", "↑ teacher 96.4"}
+    assert axes.get_ylim()[1] < 80
 
 
 def test_a_density_integrates_to_one_and_peaks_at_the_mean():
@@ -78,7 +96,7 @@ def test_the_rank_diagram_names_every_method_with_its_rank(axes):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "inside"), [(5, 40, [5, 10, 20, 30]), (50, 70, [60]), (41, 43, [41, 43])]
+    ("low", "high", "inside"), [(9, 31, [10, 15, 20, 30]), (50, 70, [60]), (41, 43, [41, 43])]
 )
 def test_time_axes_have_ticks_people_think_in(low, high, inside):
     assert cost.nice_seconds(low, high) == inside

@@ -134,6 +134,7 @@ def test_the_minimum_detectable_difference_has_80_percent_power():
     difference = stats.minimum_detectable_difference(0.4, 5)
     assert stats.power(difference, 0.4, 5) == pytest.approx(0.8, abs=1e-6)
     assert np.isnan(stats.minimum_detectable_difference(0.4, 1))
+    assert stats.minimum_detectable_difference(0.0, 3) == 0.0
 
 
 def test_seeds_needed_is_the_first_number_with_enough_power():
@@ -142,6 +143,13 @@ def test_seeds_needed_is_the_first_number_with_enough_power():
     assert stats.power(0.3, 0.4, n) >= 0.8 > stats.power(0.3, 0.4, n - 1)
     assert n == 16  # one-sample t test, effect size 0.75
     assert stats.seeds_needed(0.001, 1.0) is None
+    assert stats.seeds_needed(0.3, 0.0) == 2
+
+
+def test_seeds_needed_finds_the_same_number_as_counting_up():
+    for spread in (0.1, 0.2, 0.35, 0.9):
+        counted = next(n for n in range(2, 200) if stats.power(0.3, spread, n) >= 0.8)
+        assert stats.seeds_needed(0.3, spread) == counted
 
 
 def test_rank_correlation_of_a_monotone_curve_is_one():

@@ -43,7 +43,7 @@ def fabric():
 
 
 def test_top1_top5_and_likelihood_are_means_over_images(fabric):
-    found = evaluate(fabric, nn.Identity(), FourImages())
+    found = evaluate(fabric, nn.Identity(), FourImages()).figures
     log_softmax = FourImages.logits.log_softmax(1)
     nll = -sum(log_softmax[i, i].item() for i in range(4)) / 4
     assert found["top1_percent"] == 50.0
@@ -54,12 +54,12 @@ def test_top1_top5_and_likelihood_are_means_over_images(fabric):
 
 def test_agreement_counts_equal_choices_right_or_wrong(fabric):
     teacher_choice = torch.tensor([0, 0, 2, 3])  # the network chooses 0, 0, 0, 3
-    found = evaluate(fabric, nn.Identity(), FourImages(), teacher_choice)
+    found = evaluate(fabric, nn.Identity(), FourImages(), teacher_choice).figures
     assert found["agreement_percent"] == 75.0
 
 
 def test_choices_come_in_the_order_of_the_split(fabric):
-    assert choices.choose(fabric, nn.Identity(), FourImages()).tolist() == [0, 0, 0, 3]
+    assert evaluate(fabric, nn.Identity(), FourImages()).choice.tolist() == [0, 0, 0, 3]
 
 
 def test_kept_choices_come_back_for_the_same_images_only(tmp_path):

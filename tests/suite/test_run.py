@@ -185,6 +185,17 @@ def test_a_diverging_run_says_so(store, tmp_path):
         run(spec, runtime(tmp_path))
 
 
+def test_bf16_trains_and_fp16_says_that_it_needs_a_gpu(store, tmp_path):
+    copy_of_teacher(store, tmp_path)
+    train = {"epochs": 1, "batch_size": 32}
+    half = student_spec(store[1], "dskd", train=train | {"precision": "bf16-mixed"})
+    run(half, runtime(tmp_path, accelerator="cpu"))
+    assert RunDirectory.of(tmp_path, "experiment", half.run_id).finished()
+    fp16 = student_spec(store[1], train=train | {"precision": "16-mixed"})
+    with pytest.raises(UserError, match="needs a GPU"):
+        run(fp16, runtime(tmp_path, accelerator="cpu"))
+
+
 def test_an_unfinished_teacher_is_refused(tmp_path):
     with pytest.raises(TeacherError, match="not finished"):
         run(student_spec(teacher_spec()), runtime(tmp_path))
