@@ -1,7 +1,9 @@
-"""What is known of run directories, kept in one columnar file, valid while their files are."""
+"""What is known of run directories: one columnar file, valid while their files and our code are."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 import tempfile
@@ -12,11 +14,21 @@ from typing import Any, Self
 import pandas as pd
 
 FILES = ("config.json", "result.json", "failure.json", "metrics.jsonl")
-FORMAT = 1
+MAKERS = ("cache.py", "records.py", "features.py", "gap.py")
+"""The modules whose code decides what the facts are: another version of them starts afresh."""
 
 Facts = dict[str, Any]
 FileState = dict[str, list[int]]
 """File name -> [mtime in ns, size in bytes], for the files of a run directory that exist."""
+
+
+@functools.cache
+def code_version() -> str:
+    """SHA-256 of the code that makes the facts."""
+    digest = hashlib.sha256()
+    for name in MAKERS:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()
 
 
 def file_state(directory: Path | str, names: Sequence[str] = FILES) -> FileState:
@@ -53,7 +65,7 @@ class FactsCache:
             return cls()
         try:
             content = json.loads(path.read_bytes())
-            if content["format"] != FORMAT:
+            if content["made_by"] != code_version():
                 return cls()
             directories, states = content["directories"], content["states"]
             columns = content["columns"]
@@ -64,7 +76,7 @@ class FactsCache:
     def save(self, path: Path) -> None:
         """Replace the file in one step."""
         content = {
-            "format": FORMAT,
+            "made_by": code_version(),
             "directories": list(self._rows),
             "states": self._states,
             "columns": self._columns,

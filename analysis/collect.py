@@ -7,8 +7,7 @@ state and the reason, so that the tables can show the hole.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.cache import Facts, FactsCache, FileState, file_state
+from analysis.records import CONFLICT, DAMAGED, FINISHED, Rows, read_facts, read_metrics
 from suite.errors import UserError
-
-FINISHED, UNFINISHED, FAILED = "finished", "unfinished", "failed"
-MISSING, DAMAGED, CONFLICT = "missing", "damaged", "conflict"
-STATES = (FINISHED, UNFINISHED, FAILED, MISSING, DAMAGED, CONFLICT)
-"""``conflict``: two different runs claim the same label, pair, recipe and seed."""
 
 CELL = ["dataset", "recipe", "pair", "label", "seed"]
 """What makes a run one entry of a table; recipes are never mixed."""
@@ -39,12 +34,7 @@ ENTRY = {
     "seed": int,
 }
 """What the manifest must say of every run."""
-OPTION = "options/"
-"""Prefix of the columns that hold a method's options."""
 THREADS = 8  # reading thousands of small files waits for the file system, NFS above all
-
-
-Rows = list[dict[str, Any]]
 
 
 class CollectError(UserError):
@@ -160,136 +150,6 @@ def _facts(runs_root: Path, directories: Sequence[str], cache: Path | None) -> p
     if stale and cache is not None:
         known.save(cache)
     return known.frame(directories)
-
-
-def read_facts(directory: Path, files: Mapping[str, Any]) -> Facts:
-    """Flat record of one run directory: ``state``, ``reason`` and the scalars of its files.
-
-    ``files`` names the files that exist (see :func:`analysis.cache.file_state`).
-    """
-    facts: Facts = {}
-    if "config.json" in files:
-        facts |= _config_facts(directory / "config.json")
-    if "result.json" in files:
-        return facts | _result_facts(directory / "result.json")
-    if "failure.json" in files:
-        return facts | {"state": FAILED, "reason": _failure(directory / "failure.json")}
-    if files:
-        done = _last_epoch(directory / "metrics.jsonl")
-        total = facts.get("config/epochs") or "?"
-        return facts | {"state": UNFINISHED, "reason": f"epoch {done} of {total}"}
-    return {"state": MISSING, "reason": "not started"}
-
-
-def _config_facts(path: Path) -> Facts:
-    """What decides whether a run can stand beside a published figure, and the method's options."""
-    config = _object(path).get("config")
-    if not isinstance(config, dict):
-        return {}
-    options = _part(_part(config, "method"), "options")
-    data, train = (_part(config, section) for section in ("data", "train"))
-    return {
-        "config/epochs": train.get("epochs"),
-        "config/batch_size": train.get("batch_size"),
-        "config/train_limit": data.get("train_limit"),
-        "config/train_split": data.get("train_split"),
-        **flatten(options, OPTION),
-    }
-
-
-def _part(config: dict[str, Any], section: str) -> dict[str, Any]:
-    found = config.get(section)
-    return found if isinstance(found, dict) else {}
-
-
-def _result_facts(path: Path) -> Facts:
-    result = _object(path)
-    fault = _fault(result)
-    if fault is not None:
-        return {"state": DAMAGED, "reason": f"result.json: {fault}"}
-    return {"state": FINISHED, "reason": ""} | flatten(result)
-
-
-def _fault(result: dict[str, Any]) -> str | None:
-    """Why a record cannot be trusted, None if it can."""
-    if not result:
-        return "not readable as a JSON object"
-    if not isinstance(result.get("run_id"), str):
-        return "run_id is missing"
-    for part in ("last", "best_val", "best_test"):
-        summary = result.get(part)
-        if summary is None and part != "last":
-            continue
-        if not isinstance(summary, dict):
-            return f"{part} is no object"
-        if not isinstance(summary.get("epoch"), int):
-            return f"{part}.epoch is missing"
-        for key, value in summary.items():
-            if key.endswith("_percent") and not is_percent(value):
-                return f"{part}.{key} is {value!r}, must be 0 to 100"
-    if not any(key.endswith("/top1_percent") for key in result["last"]):
-        return "last has no accuracy"
-    return None
-
-
-def is_percent(value: object) -> bool:
-    """True for a number from 0 to 100."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and 0 <= value <= 100  # type: ignore[operator,arg-type]
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> Facts:
-    """Nested objects to one level, joined by ``/``; lists become JSON text, versions too."""
-    flat: Facts = {}
-    for key, item in value.items():
-        name = f"{prefix}{key}"
-        if isinstance(item, dict) and name != "provenance/versions":
-            flat |= flatten(item, f"{name}/")
-        elif isinstance(item, dict | list):
-            flat[name] = json.dumps(item, sort_keys=True)
-        else:
-            flat[name] = item
-    return flat
-
-
-def _failure(path: Path) -> str:
-    failure = _object(path)
-    if not isinstance(failure.get("error"), str):
-        return "failure.json is damaged"
-    return f"{failure.get('kind', 'Error')}: {failure['error']}"
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; empty when it cannot be read as one."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _last_epoch(path: Path) -> int:
-    rows = read_metrics(path)
-    return int(rows[-1]["epoch"]) if rows else 0
-
-
-def read_metrics(path: Path) -> Rows:
-    """Rows of ``metrics.jsonl`` up to the first torn line; a repeated epoch counts once, last."""
-    rows: dict[int, dict[str, Any]] = {}
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        try:
-            row = json.loads(line)
-            epoch = row["epoch"]
-        except (ValueError, KeyError, TypeError):
-            break
-        if not isinstance(epoch, int):
-            break
-        rows[epoch] = row
-    return [rows[epoch] for epoch in sorted(rows)]
 
 
 def _distrust(runs: pd.DataFrame) -> None:

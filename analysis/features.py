@@ -49,12 +49,14 @@ def median_bandwidth(reference: ArrayLike) -> float:
     return float(np.sqrt(np.median(distances)))
 
 
-def mmd(x: ArrayLike, y: ArrayLike, bandwidth: float) -> float:
+def mmd(x: ArrayLike, y: ArrayLike, bandwidth: float, *, paired: bool = False) -> float:
     """Unbiased squared maximum mean discrepancy with k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2)).
 
     x [M, D], y [N, D]: mean k(x, x') + mean k(y, y') over different rows - 2 mean k(x, y) (Gretton
     et al. 2012, eq. 3). About 0 (also slightly negative) for equal distributions, at most 2, no
     unit. The bandwidth must be the same for all that is compared: take it from the teacher.
+    ``paired``: row i of both is the same image; k(x_i, y_i) is left out, since the two are not
+    independent (ibid., the form with h, below eq. 3), and the figure stays unbiased.
     """
     a, b = _same_width(x, y)
     if len(a) < 2 or len(b) < 2:
@@ -67,7 +69,13 @@ def mmd(x: ArrayLike, y: ArrayLike, bandwidth: float) -> float:
 
     inside_a = (kernel(a, a).sum() - len(a)) / (len(a) * (len(a) - 1))
     inside_b = (kernel(b, b).sum() - len(b)) / (len(b) * (len(b) - 1))
-    return float(inside_a + inside_b - 2 * kernel(a, b).mean())
+    across = kernel(a, b)
+    if not paired:
+        return float(inside_a + inside_b - 2 * across.mean())
+    if len(a) != len(b):
+        raise FeatureError(f"rows must correspond: {len(a)} and {len(b)} rows")
+    between = (across.sum() - np.trace(across)) / (len(a) * (len(a) - 1))
+    return float(inside_a + inside_b - 2 * between)
 
 
 def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import stats, variants
-from analysis.collect import FINISHED, Collected, epochs
+from analysis.collect import Collected, epochs
 from analysis.embed import pca_plane, tsne
 from analysis.features import Array, angles
 from analysis.gap import View, sources
@@ -26,6 +26,7 @@ from analysis.plots.ranks import rank_figure
 from analysis.plots.sensitivity import sensitivity_figure
 from analysis.plots.style import DENOISED, STUDENT, TEACHER, colours, markers
 from analysis.plots.trajectory import health_figure, trajectory_figure
+from analysis.records import FINISHED
 
 CURVES = 600
 """Metrics are read for at most so many runs of a column."""

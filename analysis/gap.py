@@ -24,8 +24,9 @@ import pandas as pd
 
 from analysis import features
 from analysis.cache import Facts, FactsCache, FileState, file_state
-from analysis.collect import FINISHED, Collected
+from analysis.collect import Collected
 from analysis.features import Array
+from analysis.records import FINISHED
 
 FILE = "features.npz"
 SPLITS = ("train", "heldout")
@@ -110,13 +111,14 @@ def measure(view: View) -> dict[str, float]:
     mapped, teacher = view.mapped, view.teacher
     variance = features.total_variance(teacher)
     few, few_teacher = mapped[:IMAGES], teacher[:IMAGES]
+    width = features.median_bandwidth(few_teacher)
     rng = np.random.default_rng(SEED)
     centred = mapped - mapped.mean(axis=0), teacher - teacher.mean(axis=0)
     return {
         "cka": features.linear_cka(view.raw, teacher),
         "unexplained": features.unexplained_variance(mapped, teacher),
         "frechet": features.frechet_distance(mapped, teacher) / variance,
-        "mmd": 1000 * features.mmd(few, few_teacher, features.median_bandwidth(few_teacher)),
+        "mmd": 1000 * features.mmd(few, few_teacher, width, paired=True),
         "wasserstein": features.sliced_wasserstein(mapped, teacher, rng, SLICES)
         / np.sqrt(variance / teacher.shape[1]),
         "hash_agreement": features.hash_agreement(mapped, teacher, rng, BITS),

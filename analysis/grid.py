@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats
-from analysis.collect import FINISHED, Collected
+from analysis.collect import Collected
+from analysis.records import FINISHED
 from analysis.stats import Array
 
 TEST, VALIDATION = "last/test/top1_percent", "last/val/top1_percent"

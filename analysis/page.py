@@ -12,8 +12,9 @@ import jinja2
 from markupsafe import Markup
 
 from analysis import render
-from analysis.collect import FINISHED, Collected
+from analysis.collect import Collected
 from analysis.grid import Grid
+from analysis.records import FINISHED
 from analysis.render import Table
 
 FULL_PIXELS = 6.9 * 220

@@ -11,9 +11,10 @@ import pandas as pd
 from rich.text import Text
 
 from analysis import gap, page, render, tables
-from analysis.collect import FINISHED, Collected, collect
+from analysis.collect import Collected, collect
 from analysis.grid import Grid, states_text
 from analysis.latex import to_latex
+from analysis.records import FINISHED
 from analysis.render import Table
 from suite.errors import UserError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.collect import OPTION
+from analysis.records import OPTION
 
 
 def varying_options(runs: pd.DataFrame) -> list[str]:

@@ -13,18 +13,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from analysis.collect import (
-    FAILED,
-    FINISHED,
-    OPTION,
-    UNFINISHED,
-    Collected,
-    CollectError,
-    Rows,
-    flatten,
-    is_percent,
-    judge,
-)
+from analysis.collect import Collected, CollectError, judge
+from analysis.records import FAILED, FINISHED, OPTION, UNFINISHED, Rows, flatten, is_percent
 
 HIDDEN = "_"  # W&B's own columns start so
 

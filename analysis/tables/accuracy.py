@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from analysis import stats
-from analysis.collect import FINISHED
 from analysis.grid import TEST, ColumnKey, Grid, GridCell, pair_name, states_text
+from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.text import DASH, interval_text, mean_sd, signed
 

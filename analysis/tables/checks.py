@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from analysis import stats
-from analysis.collect import FINISHED, Collected
+from analysis.collect import Collected
 from analysis.grid import TEST, Grid, pair_name
+from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.text import number, shorten, signed
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats
-from analysis.collect import FINISHED
 from analysis.grid import ColumnKey, Grid, pair_name
+from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.text import count, duration, mebibytes, number
 

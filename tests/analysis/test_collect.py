@@ -6,7 +6,8 @@ import time
 import pytest
 from synthetic_store import digits
 
-from analysis.collect import CollectError, collect, epochs, read_metrics
+from analysis.collect import CollectError, collect, epochs
+from analysis.records import read_metrics
 
 
 def by_label(collected):
@@ -140,6 +141,18 @@ def test_a_damaged_cache_is_made_anew(store, tmp_path):
     cache.write_text('{"format": 1, "directories": [')
     assert list(collect(store.root, manifest, cache).runs["state"]) == ["finished"]
     assert json.loads(cache.read_text())["directories"]
+
+
+def test_a_cache_made_by_other_code_is_made_anew(store, tmp_path):
+    store.finish(store.add("kd", 0))
+    manifest, cache = store.write_manifest(), tmp_path / "cache.json"
+    collect(store.root, manifest, cache)
+    content = json.loads(cache.read_text())
+    content["columns"]["last/test/top1_percent"] = [12.0]
+    cache.write_text(json.dumps(content))
+    assert collect(store.root, manifest, cache).runs["last/test/top1_percent"].item() == 12.0
+    cache.write_text(json.dumps(content | {"made_by": "older code"}))
+    assert collect(store.root, manifest, cache).runs["last/test/top1_percent"].item() > 80
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,19 @@ def test_mmd_of_equal_distributions_is_zero_on_average():
     assert min(found) < 0 < max(found)
 
 
+def test_mmd_of_noisy_copies_is_unbiased_only_when_told_that_rows_are_pairs():
+    rng = np.random.default_rng(5)
+    plain, paired = [], []
+    for _ in range(300):
+        base = rng.normal(size=(30, 3))
+        x, y = (base + 0.2 * rng.normal(size=base.shape) for _ in range(2))
+        plain.append(features.mmd(x, y, 1.5))
+        paired.append(features.mmd(x, y, 1.5, paired=True))
+    error = np.std(paired) / np.sqrt(len(paired))
+    assert abs(np.mean(paired)) < 3 * error
+    assert np.mean(plain) < -10 * error
+
+
 def test_mmd_grows_with_the_shift():
     found = [features.mmd(X, X + shift, 2.0) for shift in (0.1, 0.5, 2.0)]
     assert found == sorted(found)

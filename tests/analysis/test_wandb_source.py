@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.collect import CollectError, collect, epochs, flatten
+from analysis.collect import CollectError, collect, epochs
 from analysis.grid import Grid
+from analysis.records import flatten
 from analysis.report import write
 from analysis.wandb_source import collect_wandb
 
