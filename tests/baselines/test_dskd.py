@@ -184,6 +184,46 @@ def test_closed_form_and_autograd_guidance_denoise_alike(space):
         assert torch.allclose(found[0][name], found[1][name], rtol=1e-3, atol=1e-3), name
 
 
+def test_the_shifted_virtual_teacher_is_the_feature_itself_where_nothing_guides():
+    for options in ({"guidance_scale": 0.0}, {"diffusion_steps": 0}):
+        found = sampled_of(*make(virtual_teacher="shifted", **options))
+        assert torch.allclose(found["denoised"], found["original"], atol=1e-4)
+
+
+def test_the_shifted_virtual_teacher_moves_by_guided_minus_unguided():
+    samples = {}
+    for scale in (0.0, 20.0):
+        samples[scale] = sampled_of(*make(guidance_scale=scale))["denoised"]
+    shifted = sampled_of(*make(guidance_scale=20.0, virtual_teacher="shifted"))
+    move = shifted["denoised"] - shifted["original"]
+    assert move.abs().max() > 1e-3
+    assert torch.allclose(move, samples[20.0] - samples[0.0], atol=1e-4)
+
+
+def test_unit_length_hashes_ignore_the_length_of_the_feature():
+    _, distiller = make(hash_length="unit", hash_std=1.0)
+    x, y = torch.randn(3, 64, 2, 2), torch.randn(3, 64, 2, 2)
+    losses = [distiller._target_loss(scale * x, 5 * y) for scale in (1.0, 100.0)]
+    assert torch.allclose(*losses, atol=1e-5)
+
+
+def test_differing_bits_cost_their_margin_and_equal_ones_nothing():
+    _, distiller = make(hash_loss="differing", hash_std=1.0)
+    x, y = torch.randn(3, 64, 1, 1), torch.randn(3, 64, 1, 1)
+    assert distiller._target_loss(x, x).abs().max() < 1e-6
+    hashes, wanted = (distiller.hash(it.flatten(1)) for it in (x, y))
+    differ = (hashes > 0) != (wanted > 0)
+    want = (hashes.abs() * differ).mean(1)
+    assert torch.allclose(distiller._target_loss(x, y), want, atol=1e-5)
+
+
+def test_differing_bits_of_an_unmoved_feature_give_no_gradient():
+    _, distiller = make(hash_loss="differing")
+    x = torch.randn(3, 64, 2, 2, requires_grad=True)
+    distiller._target_loss(x, x.detach()).sum().backward()
+    assert x.grad.abs().max() < 1e-7
+
+
 def test_hashing_at_every_position_and_pooled_are_the_same_for_one_position():
     pair = ("test_resnet", "test_resnet")  # maps of 1x1
     terms = [terms_of(*make(pair, hash_at=at))["lsh"] for at in ("pooled", "positions")]
