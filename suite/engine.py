@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -23,8 +23,13 @@ from suite.data import Dataset
 from suite.distiller import Batch, Distiller, Progress
 from suite.evaluate import evaluate
 from suite.optim import make_optimizer, make_schedule
+from suite.ranks import Council, average_statistics, batch_norm_over
 from suite.record import RunDirectory
 from suite.taps import Outputs, TappedModel
+
+COUNTED = ("images", "hits")
+GO_ON, SAVE, STOP = range(3)
+"""What a rank wants after a step; the strongest wish counts."""
 
 
 class Interrupted(Exception):
@@ -103,17 +108,20 @@ class Trainer:
         self.step = step
         self.stream = stream  # the method's random stream
         self.position = Position()
-        self.optimizer = make_optimizer(config.optimizer, step)
+        self.optimizer = make_optimizer(config.optimizer, step, config.train.batch_size)
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
         self.deployed = step.distiller.deploy(step.student)
         self.teacher_choices = teacher_choices
+        self.council = Council(fabric.world_size)
+        self._batch_norm = batch_norm_over(fabric, config.train.batch_norm)
         self.choices: dict[str, Tensor] = {}  # the deployed network's, at its last evaluation
 
     def fit(self, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
         """Train until done. Raises :class:`Interrupted` after saving when ``should_stop()``."""
         saver = _Saver(self, should_stop, checkpoint_seconds)
         self._resume()
+        self.fabric.barrier()  # nobody writes what another still reads
         while self.position.epoch <= self.config.train.epochs:
             self._train_epoch(saver)
             self._finish_epoch()
@@ -127,7 +135,7 @@ class Trainer:
         position, config = self.position, self.config
         self.schedule.step(position.epoch - 1)
         self.step.train()
-        meter = _Meter(position.sums, self.fabric.device)
+        meter = _Meter(position.sums, self.fabric)
         batches = self.data.train.epoch(
             config.seed,
             position.epoch,
@@ -155,9 +163,9 @@ class Trainer:
         image = batch.image
         if train.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
-        terms, hits = self._module(
-            image, batch.label, batch.index, (position.epoch, train.epochs, done, steps)
-        )
+        progress = (position.epoch, train.epochs, done, steps)
+        with self._batch_norm():
+            terms, hits = self._module(image, batch.label, batch.index, progress)
         loss = torch.stack(list(terms.values())).sum()
         self.fabric.backward(loss)
         if self.config.optimizer.clip_grad_norm is not None:
@@ -182,6 +190,7 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the deployed network on every evaluation split, ``val/...``, ``test/...``."""
+        self.share_statistics()
         figures: dict[str, float] = {}
         for split, images in self.data.evals.items():
             choice = self.teacher_choices.get(split)
@@ -201,8 +210,14 @@ class Trainer:
         }
         return row | {name: value / steps for name, value in sums.items()}
 
+    def share_statistics(self) -> None:
+        """Make the running statistics of all ranks the same, where each has its own."""
+        if self.fabric.world_size > 1 and self.config.train.batch_norm == "local":
+            average_statistics(self.fabric, self.step)
+
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on from here with the same bits."""
+        """Everything needed to go on from here with the same bits; all ranks must call it."""
+        self.share_statistics()
         return {
             "run_id": self.config.run_id,
             "step": self.step.state_dict(),
@@ -210,25 +225,34 @@ class Trainer:
             "precision": self.fabric.strategy.precision.state_dict(),
             "position": vars(self.position),
             "method_stream": self.stream.get_state(),
-            "global_stream": torch.get_rng_state(),
-            "device_stream": _device_stream(self.fabric.device),
+            "global_streams": self.council.stack(torch.get_rng_state()),
+            "device_streams": self._device_streams(),
         }
 
     def _resume(self) -> None:
         state = checkpoint.load(self.run)
         if state is None:
-            self.run.keep_metrics_until(0)
+            if self.fabric.is_global_zero:
+                self.run.keep_metrics_until(0)
             return
         self.step.load_state_dict(state["step"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.position = Position(**state["position"])
         self.stream.set_state(state["method_stream"])
-        torch.set_rng_state(state["global_stream"])
-        if state["device_stream"] is not None:
-            torch.cuda.set_rng_state(state["device_stream"], self.fabric.device)
+        mine = self.fabric.global_rank % len(state["global_streams"])  # of another number of ranks
+        torch.set_rng_state(state["global_streams"][mine])
+        if state["device_streams"] is not None:
+            torch.cuda.set_rng_state(state["device_streams"][mine], self.fabric.device)
         if self.fabric.is_global_zero:
             self.run.keep_metrics_until(self.position.epoch - 1)
+
+    def _device_streams(self) -> Tensor | None:
+        """[w, bytes] on a GPU."""
+        device = self.fabric.device
+        if device.type != "cuda":
+            return None
+        return self.council.stack(torch.cuda.get_rng_state(device))
 
 
 class _Saver:
@@ -239,33 +263,40 @@ class _Saver:
         self._should_stop = should_stop
         self._seconds = seconds
         self._last = time.monotonic()
+        self._agreed = GO_ON
 
     def due(self) -> bool:
-        """True when the run was asked to stop or the last checkpoint is old enough."""
-        return self._should_stop() or time.monotonic() - self._last >= self._seconds
+        """True when a rank was asked to stop or finds the last checkpoint old enough."""
+        wish = SAVE if time.monotonic() - self._last >= self._seconds else GO_ON
+        self._agreed = self._trainer.council.most(STOP if self._should_stop() else wish)
+        return self._agreed > GO_ON
 
     def save(self) -> None:
         """Write a checkpoint; raise :class:`Interrupted` if asked to stop."""
+        state = self._trainer.state()
         if self._trainer.fabric.is_global_zero:
-            checkpoint.save(self._trainer.run, self._trainer.state())
+            checkpoint.save(self._trainer.run, state)
         self._last = time.monotonic()
-        if self._should_stop():
+        if self._agreed == STOP:
             raise Interrupted(f"stopped in epoch {self._trainer.position.epoch}")
 
     def after_epoch(self) -> None:
         """Save if due; always after the last epoch, so that what follows can be repeated."""
         last = self._trainer.position.epoch > self._trainer.config.train.epochs
-        if last or self.due():
+        if self.due() or last:
             self.save()
 
 
 class _Meter:
-    """Sums over an epoch, kept on the device and read once."""
+    """Sums over an epoch, kept on the device and read seldom."""
 
-    def __init__(self, start: Mapping[str, float], device: torch.device) -> None:
-        self._device = device
+    def __init__(self, start: Mapping[str, float], fabric: Fabric) -> None:
+        self._fabric = fabric
+        first = fabric.is_global_zero  # it brings what all ranks summed up before
         self._sums = {
-            name: torch.tensor(value, dtype=torch.float64, device=device)
+            name: torch.tensor(
+                value * self._share(name) * first, dtype=torch.float64, device=fabric.device
+            )
             for name, value in start.items()
         }
 
@@ -278,7 +309,7 @@ class _Meter:
         diagnostics: Mapping[str, Tensor],
     ) -> None:
         """Add one batch: losses and diagnostics are averaged over steps, hits over images."""
-        one = torch.ones((), device=self._device)
+        one = torch.ones((), device=self._fabric.device)
         found = {"images": one * images, "steps": one, "hits": hits, "train/loss": loss}
         found |= {f"train/{name}": term for name, term in terms.items()}
         found |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
@@ -287,9 +318,16 @@ class _Meter:
             self._sums[name] = self._sums[name] + wide if name in self._sums else wide
 
     def read(self) -> dict[str, float]:
-        """The sums so far, those before the last resume included."""
-        values = torch.stack(list(self._sums.values())).tolist()
-        return dict(zip(self._sums, values, strict=True))
+        """The sums so far over all ranks, those before the last resume included."""
+        local = torch.stack(list(self._sums.values()))
+        total = cast(Tensor, self._fabric.all_reduce(local, reduce_op="sum")).tolist()
+        return {
+            name: value / self._share(name) for name, value in zip(self._sums, total, strict=True)
+        }
+
+    def _share(self, name: str) -> int:
+        """Counts add up over the ranks; the rest are means over the images of a batch."""
+        return 1 if name in COUNTED else self._fabric.world_size
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -302,7 +340,3 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
             "lower optimizer.lr or the method's weights"
         )
     return {name: value for name, value in row.items() if name not in broken}
-
-
-def _device_stream(device: torch.device) -> Tensor | None:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else None
