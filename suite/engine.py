@@ -17,19 +17,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from suite import checkpoint
+from suite import checkpoint, distributed
 from suite.config import RunConfig
 from suite.data import Dataset
 from suite.distiller import Batch, Distiller, Progress
 from suite.evaluate import evaluate
 from suite.optim import make_optimizer, make_schedule
-from suite.ranks import Council, average_statistics, batch_norm_over
 from suite.record import RunDirectory
 from suite.taps import Outputs, TappedModel
-
-COUNTED = ("images", "hits")
-GO_ON, SAVE, STOP = range(3)
-"""What a rank wants after a step; the strongest wish counts."""
 
 
 class Interrupted(Exception):
@@ -113,8 +108,6 @@ class Trainer:
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
         self.deployed = step.distiller.deploy(step.student)
         self.teacher_choices = teacher_choices
-        self.council = Council(fabric.world_size)
-        self._batch_norm = batch_norm_over(fabric, config.train.batch_norm)
         self.choices: dict[str, Tensor] = {}  # the deployed network's, at its last evaluation
 
     def fit(self, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
@@ -163,9 +156,10 @@ class Trainer:
         image = batch.image
         if train.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
-        progress = (position.epoch, train.epochs, done, steps)
-        with self._batch_norm():
-            terms, hits = self._module(image, batch.label, batch.index, progress)
+        with distributed.batch_norm(self.fabric, train.batch_norm):
+            terms, hits = self._module(
+                image, batch.label, batch.index, (position.epoch, train.epochs, done, steps)
+            )
         loss = torch.stack(list(terms.values())).sum()
         self.fabric.backward(loss)
         if self.config.optimizer.clip_grad_norm is not None:
@@ -190,7 +184,7 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the deployed network on every evaluation split, ``val/...``, ``test/...``."""
-        self.share_statistics()
+        distributed.share_statistics(self.fabric, self.step, self.config.train.batch_norm)
         figures: dict[str, float] = {}
         for split, images in self.data.evals.items():
             choice = self.teacher_choices.get(split)
@@ -210,14 +204,10 @@ class Trainer:
         }
         return row | {name: value / steps for name, value in sums.items()}
 
-    def share_statistics(self) -> None:
-        """Make the running statistics of all ranks the same, where each has its own."""
-        if self.fabric.world_size > 1 and self.config.train.batch_norm == "local":
-            average_statistics(self.fabric, self.step)
-
     def state(self) -> dict[str, Any]:
         """Everything needed to go on from here with the same bits; all ranks must call it."""
-        self.share_statistics()
+        distributed.share_statistics(self.fabric, self.step, self.config.train.batch_norm)
+        device = _device_stream(self.fabric.device)
         return {
             "run_id": self.config.run_id,
             "step": self.step.state_dict(),
@@ -225,8 +215,8 @@ class Trainer:
             "precision": self.fabric.strategy.precision.state_dict(),
             "position": vars(self.position),
             "method_stream": self.stream.get_state(),
-            "global_streams": self.council.stack(torch.get_rng_state()),
-            "device_streams": self._device_streams(),
+            "global_streams": distributed.stack(self.fabric, torch.get_rng_state()),
+            "device_streams": None if device is None else distributed.stack(self.fabric, device),
         }
 
     def _resume(self) -> None:
@@ -240,19 +230,12 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.position = Position(**state["position"])
         self.stream.set_state(state["method_stream"])
-        mine = self.fabric.global_rank % len(state["global_streams"])  # of another number of ranks
+        mine = self.fabric.global_rank % len(state["global_streams"])
         torch.set_rng_state(state["global_streams"][mine])
         if state["device_streams"] is not None:
             torch.cuda.set_rng_state(state["device_streams"][mine], self.fabric.device)
         if self.fabric.is_global_zero:
             self.run.keep_metrics_until(self.position.epoch - 1)
-
-    def _device_streams(self) -> Tensor | None:
-        """[w, bytes] on a GPU."""
-        device = self.fabric.device
-        if device.type != "cuda":
-            return None
-        return self.council.stack(torch.cuda.get_rng_state(device))
 
 
 class _Saver:
@@ -263,13 +246,19 @@ class _Saver:
         self._should_stop = should_stop
         self._seconds = seconds
         self._last = time.monotonic()
-        self._agreed = GO_ON
+        self._asked = 0
 
     def due(self) -> bool:
-        """True when a rank was asked to stop or finds the last checkpoint old enough."""
-        wish = SAVE if time.monotonic() - self._last >= self._seconds else GO_ON
-        self._agreed = self._trainer.council.most(STOP if self._should_stop() else wish)
-        return self._agreed > GO_ON
+        """True when the run was asked to stop or the last checkpoint is old enough.
+
+        Several ranks vote, on every :data:`distributed.STEPS_BETWEEN_VOTES`-th call.
+        """
+        self._asked += 1
+        fabric = self._trainer.fabric
+        if fabric.world_size > 1 and self._asked % distributed.STEPS_BETWEEN_VOTES:
+            return False
+        wish = self._should_stop() or time.monotonic() - self._last >= self._seconds
+        return distributed.agree(fabric, wish)
 
     def save(self) -> None:
         """Write a checkpoint; raise :class:`Interrupted` if asked to stop."""
@@ -277,26 +266,24 @@ class _Saver:
         if self._trainer.fabric.is_global_zero:
             checkpoint.save(self._trainer.run, state)
         self._last = time.monotonic()
-        if self._agreed == STOP:
+        if distributed.agree(self._trainer.fabric, self._should_stop()):
             raise Interrupted(f"stopped in epoch {self._trainer.position.epoch}")
 
     def after_epoch(self) -> None:
         """Save if due; always after the last epoch, so that what follows can be repeated."""
         last = self._trainer.position.epoch > self._trainer.config.train.epochs
-        if self.due() or last:
+        if last or self.due():
             self.save()
 
 
 class _Meter:
-    """Sums over an epoch, kept on the device and read seldom."""
+    """Sums over an epoch, kept on the device and read once; of several ranks, their mean."""
 
     def __init__(self, start: Mapping[str, float], fabric: Fabric) -> None:
         self._fabric = fabric
-        first = fabric.is_global_zero  # it brings what all ranks summed up before
+        device = fabric.device
         self._sums = {
-            name: torch.tensor(
-                value * self._share(name) * first, dtype=torch.float64, device=fabric.device
-            )
+            name: torch.tensor(value, dtype=torch.float64, device=device)
             for name, value in start.items()
         }
 
@@ -318,16 +305,10 @@ class _Meter:
             self._sums[name] = self._sums[name] + wide if name in self._sums else wide
 
     def read(self) -> dict[str, float]:
-        """The sums so far over all ranks, those before the last resume included."""
-        local = torch.stack(list(self._sums.values()))
-        total = cast(Tensor, self._fabric.all_reduce(local, reduce_op="sum")).tolist()
-        return {
-            name: value / self._share(name) for name, value in zip(self._sums, total, strict=True)
-        }
-
-    def _share(self, name: str) -> int:
-        """Counts add up over the ranks; the rest are means over the images of a batch."""
-        return 1 if name in COUNTED else self._fabric.world_size
+        """The sums so far, those before the last resume included."""
+        sums = torch.stack(list(self._sums.values()))
+        values = cast(Tensor, self._fabric.all_reduce(sums, reduce_op="mean")).tolist()
+        return dict(zip(self._sums, values, strict=True))
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -340,3 +321,7 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
             "lower optimizer.lr or the method's weights"
         )
     return {name: value for name, value in row.items() if name not in broken}
+
+
+def _device_stream(device: torch.device) -> Tensor | None:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else None

@@ -7,7 +7,8 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -15,7 +16,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from suite import checkpoint, choices, features, methods, models, select
+from suite import checkpoint, choices, distributed, features, methods, models, select
 from suite.config import RunConfig, RunSpec, Runtime
 from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
@@ -24,7 +25,6 @@ from suite.errors import UserError
 from suite.evaluate import evaluate
 from suite.models import count_macs, count_parameters, weights_sha256
 from suite.provenance import provenance
-from suite.ranks import make_fabric
 from suite.record import RunDirectory, now, write_atomically, write_json
 from suite.rng import Draws, derive_seed, generator, seeded_globals
 from suite.taps import Outputs, TappedModel
@@ -62,7 +62,7 @@ def _fabric(config: RunConfig, runtime: Runtime) -> Fabric:
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
     if config.train.precision == "16-mixed" and not _uses_cuda(runtime):
         raise UserError("train.precision '16-mixed' needs a GPU; on a CPU: 32-true, bf16-mixed")
-    return make_fabric(runtime, config.train.precision)
+    return distributed.make_fabric(runtime, config.train.precision)
 
 
 def _uses_cuda(runtime: Runtime) -> bool:
@@ -130,12 +130,6 @@ def build_distiller(
                 outputs = teacher(batch.image, taps)
             yield batch, outputs.float()
 
-    def gather(tensor: Tensor) -> Tensor:
-        if fabric.world_size == 1:
-            return tensor
-        gathered = cast(Tensor, fabric.all_gather(tensor))  # [world, B, ...]
-        return gathered.transpose(0, 1).flatten(0, 1)  # the order of the global batch
-
     setup = Setup(
         student=student,
         teacher=teacher,
@@ -145,7 +139,7 @@ def build_distiller(
         steps_per_epoch=data.train.steps(batch_size, fabric.world_size),
         device=fabric.device,
         draws=Draws(stream, fabric.global_rank, fabric.world_size),
-        gather=gather,
+        gather=partial(distributed.gather, fabric),
         teacher_pass=teacher_pass,
     )
     with seeded_globals(config.seed, "method_init"):
