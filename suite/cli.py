@@ -40,6 +40,9 @@ Accelerator = Annotated[
 ]
 Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
+CheckpointSeconds = Annotated[
+    float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
+]
 Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
 Tracker = Annotated[
     Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
@@ -73,6 +76,7 @@ def sweep(
     nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
     tracker: Tracker = "wandb",
 ) -> None:
     """Train every run of an experiment that is missing, then print its table."""
@@ -88,6 +92,7 @@ def sweep(
         nodes=nodes,
         threads=threads,
         workers=workers,
+        checkpoint_seconds=checkpoint_seconds,
         tracker=tracker,
     )
     given, place = tuple(settings or []), runs_root.resolve()
@@ -159,6 +164,7 @@ def train(
     devices: Devices = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
     from suite.config import RunSpec, parse
@@ -172,6 +178,7 @@ def train(
         devices=devices,
         threads=threads,
         workers=workers,
+        checkpoint_seconds=checkpoint_seconds,
     )
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run(spec, runtime)

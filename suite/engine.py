@@ -220,7 +220,8 @@ class Trainer:
         }
 
     def _resume(self) -> None:
-        state = checkpoint.load(self.run)
+        rows = len(self.run.read_metrics())
+        state = checkpoint.load(self.run, lambda it: _ahead(it["position"]["epoch"] - 1, rows))
         if state is None:
             if self.fabric.is_global_zero:
                 self.run.keep_metrics_until(0)
@@ -321,6 +322,11 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
             "lower optimizer.lr or the method's weights"
         )
     return {name: value for name, value in row.items() if name not in broken}
+
+
+def _ahead(epochs: int, rows: int) -> str | None:
+    """The fault of a checkpoint after so many epochs when so many rows of metrics are left."""
+    return f"metrics.jsonl is whole for {rows} of its {epochs} epochs" if rows < epochs else None
 
 
 def _device_stream(device: torch.device) -> Tensor | None:

@@ -6,7 +6,7 @@ import logging
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -248,10 +248,22 @@ def _peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+class _RunLog(logging.FileHandler):
+    """A log line that the disk has no room for stops nothing and is reported by nobody."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Close without complaint."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def _logging_to(directory: RunDirectory) -> Iterator[None]:
     """Send the log of this run to its own ``log.txt``; an exception's traceback goes there too."""
-    handler = logging.FileHandler(directory.log)
+    handler = _RunLog(directory.log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
