@@ -39,6 +39,22 @@ def once(action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+class Stopwatch:
+    """Adds the seconds between laps to lists by name."""
+
+    def __init__(self, seconds: Seconds) -> None:
+        self._seconds = seconds
+        wait()
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """What came since the last lap was ``name``."""
+        wait()
+        now = time.perf_counter()
+        self._seconds.setdefault(name, []).append(now - self._last)
+        self._last = now
+
+
 def wait() -> None:
     """Until the GPU, if there is one, has nothing left to do."""
     if torch.cuda.is_available():

@@ -93,7 +93,7 @@ def test_state_saved_with_one_memory_format_goes_on_with_another(name):
     step_of(optimizer, plain, torch.contiguous_format)
     other = copy.deepcopy(plain).to(memory_format=torch.channels_last)
     resumed = make_optimizer(config, other, fused=True)
-    resumed.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     match_layouts(resumed)
     step_of(optimizer, plain, torch.contiguous_format)
     step_of(resumed, other, torch.channels_last)
