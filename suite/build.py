@@ -77,6 +77,8 @@ def make_fabric(config: RunConfig, runtime: Runtime) -> Fabric:
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
+    # Deterministic mode would also fill every new tensor, a tenth of a step; none is read unwritten
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if config.train.precision == "16-mixed" and not _uses_cuda(runtime):
         raise UserError("train.precision '16-mixed' needs a GPU; on a CPU: 32-true, bf16-mixed")
     alone = runtime.devices * runtime.nodes == 1
