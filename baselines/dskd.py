@@ -73,10 +73,10 @@ class DSKDConfig(MethodConfig):
     denoiser_width: float = Field(0.25, gt=0, le=4)  # of C; a quarter in DiffKD
     start: Literal["noised", "adapter"] = "noised"
     """``adapter``: mixed with noise by the share that DiffKD's noise adapter guesses."""
-    t_start: int = tunable(500, low=100, high=900, ge=1, lt=TIMES)  # DiffKD: 500 of 1000
+    t_start: int = tunable(200, low=50, high=900, ge=1, lt=TIMES)  # DiffKD: 500 of 1000
     diffusion_steps: int = tunable(5, low=1, high=20, ge=0)  # DiffKD: 5; 0: x itself (control)
 
-    virtual_teacher: Literal["denoised", "shifted"] = "denoised"
+    virtual_teacher: Literal["denoised", "shifted"] = "shifted"
     """What x learns from: ``denoised`` x, or x ``shifted`` by what guidance changed (the guided
     sample minus the unguided one of the same noise). Denoising draws features towards what is
     frequent, so that features that learn from it alone collapse; in the difference that cancels."""
@@ -85,24 +85,24 @@ class DSKDConfig(MethodConfig):
     guidance_target: Literal["label", "teacher", "shuffled"] = "teacher"
     """The class, the teacher's prediction, or another image's label (negative control)."""
     guide_at: Literal["x_t", "x_0"] = "x_0"  # Dhariwal and Nichol 2021: x_t
-    guidance_scale: float = tunable(1.0, low=0.1, high=100.0, log=True, ge=0)
+    guidance_scale: float = tunable(10.0, low=0.1, high=100.0, log=True, ge=0)
     guidance_temperature: float = tunable(1.0, low=1.0, high=8.0, log=True, gt=0)
 
     # Hashing
     hash_bits: int = tunable(2048, low=64, high=8192, log=True, ge=1)  # LSHFM, ImageNet: 2,048
     hash_bias: Literal["zero", "mean", "median"] = "zero"
     """Where the hyperplanes cut: at 0, or at the running mean or median of denoised features."""
-    hash_std: float | Literal["classifier"] = "classifier"
+    hash_std: float | Literal["classifier"] = 1.0
     """Of the entries of W; ``classifier``: of the teacher's classifier weights, as LSHFM."""
     hash_at: Literal["pooled", "positions"] = "pooled"
-    hash_length: Literal["kept", "unit"] = "kept"
+    hash_length: Literal["kept", "unit"] = "unit"
     """``unit``: features are hashed at length 1, so that the codes can turn them but not stretch
     them; their own codes then pull them nowhere."""
-    hash_loss: Literal["all", "differing"] = "all"
+    hash_loss: Literal["all", "differing"] = "differing"
     """Bits that count: ``differing`` takes those where original and denoised codes differ, which
     is what the loss exceeds its value for the feature's own codes by."""
     target_loss: Literal["lsh", "l2"] = "lsh"  # l2 between the features: negative control
-    lsh_weight: float = tunable(1.0, low=0.1, high=10.0, log=True, ge=0)
+    lsh_weight: float = tunable(100.0, low=1.0, high=1000.0, log=True, ge=0)
     lsh_warmup_epochs: int = Field(0, ge=0)
     only_correct: bool = False
     """``lsh`` only on images that the teacher classifies correctly, as LSHFM."""
@@ -113,8 +113,8 @@ class DSKDConfig(MethodConfig):
     """The teacher's classifier on P(x) against the label, or against the teacher's prediction."""
     anchor_weight: float = tunable(1.0, low=0.1, high=10.0, log=True, ge=0)
     anchor_temperature: float = tunable(4.0, low=1.0, high=16.0, log=True, gt=0)  # as KD
-    anchor_reaches_student: bool = True
-    """False: the anchor trains the projector alone."""
+    anchor_reaches_student: bool = False
+    """False: the anchor trains the projector alone; no loss aligns student and teacher directly."""
     kd_weight: float = Field(0.0, ge=0)  # for a row "DSKD+KD"
     kd_temperature: float = Field(4.0, gt=0)
 

@@ -6,8 +6,6 @@ only), the command line.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -22,6 +20,8 @@ from suite.models import check_name
 from suite.record import TEACHERS, write_json
 from sweeps import files, overrides
 from sweeps.experiment import SECTIONS, Experiment, ModelEntry, Recipe, load_recipe
+from sweeps.manifest import manifest_path as manifest_path
+from sweeps.manifest import stem, tokens
 
 TEACHER_METHOD = "scratch"  # a teacher is trained with labels alone
 
@@ -51,7 +51,7 @@ class Plan:
 
     def manifest_path(self, runs_root: Path) -> Path:
         """``runs/<experiment>/manifest.json``, or ``manifest-<hash>.json`` with overrides."""
-        return _manifest_path(self.experiment, self.settings, runs_root)
+        return manifest_path(self.experiment, self.settings, runs_root)
 
     def write_manifest(self, runs_root: Path) -> Path:
         """Write the manifest, the list of runs the experiment expects; returns its path."""
@@ -76,18 +76,13 @@ def expand(experiment: str, settings: Sequence[str] = ()) -> Plan:
     content = files.merge(files.read("experiments", experiment), changes)
     wanted = parse(Experiment, content, f"experiment {experiment}")
     recipe = load_recipe(wanted.recipe)
-    expander = _Expander(wanted, recipe, changes, options, _stem(experiment))
+    expander = _Expander(wanted, recipe, changes, options, stem(experiment))
     return Plan(
-        experiment=_stem(experiment),
-        settings=tuple(overrides.tokens(settings)),
+        experiment=stem(experiment),
+        settings=tuple(tokens(settings)),
         note=_note(files.source("experiments", experiment).read_text()),
         cells=tuple(expander.cells()),
     )
-
-
-def manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> Path:
-    """Where the manifest of an experiment with these overrides is."""
-    return _manifest_path(_stem(experiment), overrides.tokens(settings), runs_root)
 
 
 @dataclass(frozen=True)
@@ -250,19 +245,9 @@ def _manifest_row(cell: Planned) -> dict[str, Any]:
         "pair": cell.pair,
         "recipe": spec.recipe,
         "seed": config.seed,
+        "epochs": config.train.epochs,
         "teacher_run_id": teacher.run_id if teacher else None,
     }
-
-
-def _manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> Path:
-    if not settings:
-        return runs_root / experiment / "manifest.json"
-    digest = hashlib.sha256(json.dumps(sorted(settings)).encode()).hexdigest()[:8]
-    return runs_root / experiment / f"manifest-{digest}.json"
-
-
-def _stem(experiment: str) -> str:
-    return Path(experiment).stem if experiment.endswith((".yaml", ".yml")) else experiment
 
 
 def _note(text: str) -> str:
