@@ -18,7 +18,7 @@ SETTINGS := $(if $(strip $(SET)),--set '$(SET)')
 BOOTSTRAP ?= python3
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep report status sync test check format clean help setup
+.PHONY: sweep report status sync bench test check format clean help setup
 
 sweep: $(READY)  ## train every run of EXP that is missing, then print its table (default: EXP=dskd_digits)
 	$(BENCH) sweep '$(EXP)' $(SETTINGS) $(ARGS)
@@ -31,6 +31,9 @@ status: $(READY)  ## how far the runs of EXP are
 
 sync: $(READY)  ## send what W&B lacks of EXP
 	$(BENCH) sync '$(EXP)' $(ARGS)
+
+bench: $(READY)  ## measure the suite's own speed: a table, and JSON under results/bench
+	$(BENCH) bench $(ARGS)
 
 test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile $(ARGS)

@@ -129,6 +129,7 @@ class TrainConfig(Closed):
     """Evaluate after every so many epochs; the last epoch always."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = False
+    """Always; without it, where it pays (see ``Runtime.fast``)."""
 
 
 class RunConfig(Closed):
@@ -192,6 +193,9 @@ class Runtime(Closed):
     nodes: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch in one run; None leaves torch's choice."""
+    fast: bool = True
+    """What changes no number beyond floating-point order: the frozen teacher's batch normalisation
+    folded into its convolutions, channels_last where it pays, the optimizer in one kernel."""
     deterministic: bool = True
     """Deterministic kernels, so that a resumed run ends with the same bits (CPU and GPU)."""
     workers: int = Field(4, ge=0)
