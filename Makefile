@@ -18,7 +18,7 @@ SETTINGS := $(if $(strip $(SET)),--set '$(SET)')
 BOOTSTRAP ?= python3
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep report status cancel sync test test-slurm chaos check format clean help setup
+.PHONY: sweep report status cancel sync bench test test-slurm chaos check format clean help setup
 
 sweep: $(READY)  ## train every run of EXP that is missing, then print its table (default: EXP=dskd_digits)
 	$(BENCH) sweep '$(EXP)' $(SETTINGS) $(ARGS)
@@ -34,6 +34,9 @@ cancel: $(READY)  ## take the SLURM jobs of EXP back; those that run save first
 
 sync: $(READY)  ## send what W&B lacks of EXP
 	$(BENCH) sync '$(EXP)' $(ARGS)
+
+bench: $(READY)  ## measure the suite's own speed: a table, and JSON under results/bench
+	$(BENCH) bench $(ARGS)
 
 test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile $(ARGS)

@@ -188,6 +188,44 @@ def train(
     console.print(f"record: {directory}")
 
 
+@app.command()
+def bench(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this benchmark; can be repeated.")
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder with CIFAR-100; default: random images of its shape."),
+    ] = None,
+    accelerator: Accelerator = "auto",
+    threads: Threads = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Repeats, interleaved.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps a turn.")] = 4,
+    full: Annotated[bool, typer.Option(help="GPU: all 240 epochs instead of two.")] = False,
+    results: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("results/bench"),
+) -> None:
+    """Measure the suite's own speed, and write the figures to results/bench."""
+    import os
+
+    import torch
+
+    from bench.registry import Settings as BenchSettings
+    from bench.run import run
+
+    cuda = accelerator != "cpu" and torch.cuda.is_available()
+    settings = BenchSettings(
+        device="cuda" if cuda else "cpu",
+        threads=threads or len(os.sched_getaffinity(0)),
+        rounds=rounds,
+        steps=steps,
+        data_root=data_root,
+        full=full,
+    )
+    command = " ".join(["dskd-bench", *sys.argv[1:]])
+    if not run(only or [], settings, results, command, console):
+        raise typer.Exit(1)
+
+
 @app.command(name="methods")
 def list_methods(
     names: Annotated[
