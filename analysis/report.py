@@ -50,8 +50,19 @@ class Report:
         return Text(str(self), no_wrap=True, overflow="ignore")
 
 
-def build(runs_root: Path, manifest: Path, out: Path, *, tsne: bool = False) -> Report:
-    """Write ``out/tables``, ``out/figures`` and ``out/index.html`` for one manifest.
+def folder(manifests: Sequence[Path]) -> Path:
+    """Where a report goes unless told: beside its manifest; of several, ``runs/a+b/report``."""
+    first = manifests[0]
+    if len(manifests) == 1:
+        return first.with_name(first.stem.replace("manifest", "report"))
+    names = "+".join(path.parent.name for path in manifests)
+    return first.parent.with_name(names) / "report"
+
+
+def build(
+    runs_root: Path, manifest: Path | Sequence[Path], out: Path, *, tsne: bool = False
+) -> Report:
+    """Write ``out/tables``, ``out/figures`` and ``out/index.html`` for one manifest or several.
 
     Runs that are missing, failed or damaged appear as such. ``tsne`` adds a joint t-SNE to the
     embedding by principal axes (seconds to minutes). Raises

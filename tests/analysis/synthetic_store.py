@@ -59,6 +59,7 @@ class Store:
             "recipe": recipe,
             "seed": seed,
             "teacher_run_id": self.teacher_id(teacher) if taught else None,
+            "tuned": more.pop("tuned", None),
         }
         self.entries.append(entry)
         return entry
