@@ -43,6 +43,10 @@ Accelerator = Annotated[
 Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
 Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
+FeatureEpochs = Annotated[
+    int,
+    typer.Option(help="Keep features after so many epochs, for plots of the gap over training."),
+]
 Tracker = Annotated[
     Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
 ]
@@ -70,6 +74,7 @@ def sweep(
     devices: Devices = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    feature_epochs: FeatureEpochs = 6,
     tracker: Tracker = "wandb",
 ) -> None:
     """Train every run of an experiment that is missing, then print its table."""
@@ -82,6 +87,7 @@ def sweep(
         devices=devices,
         threads=threads,
         workers=workers,
+        feature_epochs=feature_epochs,
         tracker=tracker,
     )
     summary = launch(

@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from suite import checkpoint
+from suite import checkpoint, features
 from suite.config import RunConfig
 from suite.data import Dataset
 from suite.distiller import Batch, Distiller, Progress
@@ -109,6 +109,7 @@ class Trainer:
         self.deployed = step.distiller.deploy(step.student)
         self.teacher_choices = teacher_choices
         self.choices: dict[str, Tensor] = {}  # the deployed network's, at its last evaluation
+        self.keep_features_after: frozenset[int] = frozenset()  # epochs
 
     def fit(self, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
         """Train until done. Raises :class:`Interrupted` after saving when ``should_stop()``."""
@@ -176,9 +177,16 @@ class Trainer:
         row = _finite(row)
         if self.fabric.is_global_zero:
             self.run.append_metrics(row)
+            if position.epoch in self.keep_features_after:
+                self._keep_features()
         position.epoch += 1
         position.step_in_epoch = 0
         position.sums = {}
+
+    def _keep_features(self) -> None:
+        (teacher,), step = self.step._teacher, self.step
+        epoch = self.position.epoch
+        features.save_epoch(self.run, epoch, self.data, step.student, teacher, step.distiller)
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the deployed network on every evaluation split, ``val/...``, ``test/...``."""

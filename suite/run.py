@@ -47,6 +47,8 @@ def run(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool] = lambd
         log.info("run %s: %s, seed %d", spec.run_id, spec.label, spec.config.seed)
         fabric = _fabric(spec.config, runtime)
         trainer = _assemble(spec.config, runtime, fabric, directory)
+        epochs = spec.config.train.epochs
+        trainer.keep_features_after = features.epochs_to_keep(epochs, runtime.feature_epochs)
         trainer.fit(should_stop, runtime.checkpoint_seconds)
         if fabric.is_global_zero:
             _write_result(spec, trainer, started)
