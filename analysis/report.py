@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.text import Text
 
 from analysis import gap, page, render, tables
@@ -79,7 +78,7 @@ def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
     if not grid.labels:
         name = collected.experiment
         raise ReportError(f"experiment {name}: no student run, so there is nothing to compare")
-    gaps = gap.frame(collected, out / CACHE / "gaps.json")
+    gaps = gap.gaps(collected, out / CACHE)
     made = [
         tables.accuracy(grid),
         tables.holes(collected),
@@ -88,7 +87,9 @@ def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
         *tables.variants(grid),
         tables.selection(grid),
         tables.cost(grid),
-        tables.gaps(gaps),
+        tables.gaps(gaps.runs),
+        tables.gap_intervals(gaps.runs),
+        tables.gap_holes(gaps),
     ]
     shown = [table for table in made if table is not None and table.rows]
     files = _write_tables(shown, out / "tables")
@@ -128,7 +129,7 @@ def _write_tables(made: Sequence[Table], folder: Path) -> list[Path]:
     return files
 
 
-def _draw(grid: Grid, gaps: pd.DataFrame, folder: Path, tsne: bool) -> list[Shown]:
+def _draw(grid: Grid, gaps: gap.Gaps, folder: Path, tsne: bool) -> list[Shown]:
     from analysis import drawing, figures  # matplotlib takes half a second to load
 
     return drawing.draw_all(figures.Pictures(grid, gaps, with_tsne=tsne), folder)
