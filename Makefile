@@ -23,8 +23,8 @@ BOOTSTRAP ?= python3
 sweep: $(READY)  ## train every run of EXP that is missing, then print its table (default: EXP=dskd_digits)
 	$(BENCH) sweep '$(EXP)' $(SETTINGS) $(ARGS)
 
-report: $(READY)  ## tables and figures of EXP from the runs that exist
-	$(BENCH) report '$(EXP)' $(SETTINGS) $(ARGS)
+report: $(READY)  ## tables and figures of EXP (one or several) from the runs that exist
+	$(BENCH) report $(EXP) $(SETTINGS) $(ARGS)
 
 status: $(READY)  ## how far the runs of EXP are
 	$(BENCH) status '$(EXP)' $(SETTINGS) $(ARGS)

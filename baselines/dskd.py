@@ -277,9 +277,10 @@ class DSKD(Distiller):
 
     @torch.no_grad()
     def inspect(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        """Pooled features before and after denoising [B, C], and the teacher head's trajectory.
+        """Pooled features before and after denoising [B, C], and every x_t of the sampling.
 
-        ``trajectory_nll`` [B, steps + 1]: its negative log-likelihood of the label at every x_t.
+        ``trajectory`` [B, steps + 1, C]: the pooled x_t; ``trajectory_nll`` [B, steps + 1]: the
+        teacher head's negative log-likelihood of the label there, in nats.
         The noise is the same at every call and leaves the training stream alone.
         """
         draws = Draws(torch.Generator(batch.label.device).manual_seed(INSPECT_SEED))
@@ -292,6 +293,9 @@ class DSKD(Distiller):
         return {
             "original": in_space.mean((2, 3)),
             "denoised": self.scale.undo(sampled.clean).mean((2, 3)),
+            "trajectory": torch.stack(
+                [self.scale.undo(noisy).mean((2, 3)) for noisy in sampled.trajectory], dim=1
+            ),
             "trajectory_nll": torch.stack(surprise, dim=1),
         }
 

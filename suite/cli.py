@@ -25,6 +25,8 @@ app = typer.Typer(
     help="Benchmark suite for knowledge distillation: DSKD beside KD, FitNet, CRD, DKD and more.",
 )
 console = Console(soft_wrap=True)
+WANDB_SECONDS = 30
+"""How long to wait for one answer of W&B."""
 
 Experiment = Annotated[
     str, typer.Argument(help="An experiment that ships with the suite, or a path to your own YAML.")
@@ -41,6 +43,10 @@ Accelerator = Annotated[
 Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
 Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
+FeatureEpochs = Annotated[
+    int,
+    typer.Option(help="Keep features after so many epochs, for plots of the gap over training."),
+]
 Tracker = Annotated[
     Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
 ]
@@ -73,6 +79,7 @@ def sweep(
     nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    feature_epochs: FeatureEpochs = 6,
     tracker: Tracker = "wandb",
 ) -> None:
     """Train every run of an experiment that is missing, then print its table."""
@@ -88,6 +95,7 @@ def sweep(
         nodes=nodes,
         threads=threads,
         workers=workers,
+        feature_epochs=feature_epochs,
         tracker=tracker,
     )
     given, place = tuple(settings or []), runs_root.resolve()
@@ -105,14 +113,41 @@ def sweep(
 
 @app.command()
 def report(
-    experiment: Experiment = "dskd_digits",
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(help="One experiment (default: dskd_digits), or several in one report."),
+    ] = None,
     settings: Settings = None,
+    source: Annotated[
+        str, typer.Option(help="runs (the run store), or wandb:entity/project.")
+    ] = "runs",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report (default: beside the manifest).")
+    ] = None,
+    tsne: Annotated[
+        bool, typer.Option("--tsne", help="Draw a joint t-SNE of features too (takes minutes).")
+    ] = False,
     runs_root: RunsRoot = Path("runs"),
 ) -> None:
-    """Tables and figures of an experiment from the runs that exist."""
-    from sweeps.manifest import manifest_path
+    """Tables and figures of experiments from the runs that exist."""
+    from analysis import report as reports
 
-    _report(runs_root, manifest_path(experiment, settings or [], runs_root))
+    names = experiments or ["dskd_digits"]
+    if source == "runs":
+        from sweeps.manifest import manifest_path
+
+        manifests = [manifest_path(name, settings or [], runs_root) for name in names]
+        made = reports.build(runs_root, manifests, out or reports.folder(manifests), tsne=tsne)
+    elif source.startswith("wandb:"):
+        if settings:
+            raise UserError("--set: a report from W&B takes all runs of an experiment, no settings")
+        collected = _from_wandb(source.removeprefix("wandb:"), names)
+        made = reports.write(
+            collected, out or runs_root / "+".join(names) / "wandb-report", tsne=tsne
+        )
+    else:
+        raise UserError(f"--source {source}: must be runs or wandb:entity/project")
+    console.print(made)
 
 
 @app.command()
@@ -272,11 +307,22 @@ def _sync(runs_root: Path, experiment: str) -> int:
     return summary.failed
 
 
-def _report(runs_root: Path, manifest: Path) -> None:
-    from analysis.report import build
+def _from_wandb(project: str, experiments: list[str]) -> Any:
+    import wandb
 
-    folder = manifest.with_name(manifest.stem.replace("manifest", "report"))
-    console.print(build(runs_root, manifest, folder))
+    from analysis.wandb_source import collect_wandb
+
+    try:
+        return collect_wandb(wandb.Api(timeout=WANDB_SECONDS), project, experiments)
+    except (wandb.Error, ValueError) as error:  # ValueError: no such project
+        message = " ".join(str(error).split())
+        raise UserError(f"W&B project {project} cannot be read: {message}") from None
+
+
+def _report(runs_root: Path, manifest: Path) -> None:
+    from analysis.report import build, folder
+
+    console.print(build(runs_root, manifest, folder([manifest])))
 
 
 def _runtime(**values: Any) -> Any:

@@ -202,6 +202,9 @@ class Runtime(Closed):
     """Data-loading processes (image folders only)."""
     checkpoint_seconds: float = Field(60.0, ge=0)
     """Save at the end of the first step after so many seconds, and after the last epoch."""
+    feature_epochs: int = Field(6, ge=0)
+    """Keep the student's features after so many epochs before the last, for the plots of the gap
+    over training (a run's files grow by 8 kB per feature and epoch); 0: only at the end."""
     tracker: Literal["wandb", "none"] = "wandb"
 
 

@@ -8,7 +8,7 @@ need no state. The loop itself, over the batches that several runs may share, is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from suite import checkpoint, distributed
+from suite import checkpoint, distributed, features
 from suite.config import RunConfig
 from suite.data import Dataset
 from suite.distiller import Batch, Distiller, Progress
@@ -97,6 +97,7 @@ class Trainer:
         teacher_choices: Mapping[str, Tensor],
         *,
         fused: bool = False,
+        keep_features_after: Container[int] = (),
     ) -> None:
         self.fabric = fabric
         self.config = config
@@ -115,6 +116,7 @@ class Trainer:
         self._globals = _global_streams(fabric.device)  # dropout and stochastic depth
         self.deployed = step.distiller.deploy(step.student)
         self.choices: dict[str, Tensor] = {}  # the deployed network's, at its last evaluation
+        self._keep_features_after = keep_features_after
 
     @property
     def done(self) -> bool:
@@ -167,9 +169,15 @@ class Trainer:
         row = _finite(row)
         if self.fabric.is_global_zero:
             self.run.append_metrics(row)
+            if position.epoch in self._keep_features_after:
+                self._keep_features()
         position.epoch += 1
         position.step_in_epoch = 0
         position.sums = {}
+
+    def _keep_features(self) -> None:
+        epoch, step = self.position.epoch, self.step
+        features.save_epoch(self.run, epoch, self.data, step.student, self.teacher, step.distiller)
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the deployed network on every evaluation split, ``val/...``, ``test/...``."""

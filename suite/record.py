@@ -105,6 +105,10 @@ class RunDirectory:
         """Teachers of all experiments share one place."""
         return cls.of(runs_root, TEACHERS, run_id)
 
+    def features_after(self, epoch: int) -> Path:
+        """Features of the student as it was after ``epoch``."""
+        return self.path / f"features-{epoch:04d}.npz"
+
     def start(self, config: Mapping[str, Any]) -> None:
         """Make the folder, write ``config.json`` and forget an earlier failure."""
         write_json(self.config, config)

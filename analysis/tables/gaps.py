@@ -1,31 +1,35 @@
-"""Gap metrics as a table."""
+"""Gap metrics as tables."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
-from analysis.gap import METRICS
+from analysis import stats
+from analysis.feature_files import MISSING
+from analysis.gap import METRICS, NOISE, Gaps
 from analysis.grid import pair_name
 from analysis.render import Cell, Column, Row, Table
-from analysis.tables.text import mean_cell
+from analysis.tables.text import DASH, mean_cell, number
 
 
 def gaps(frame: pd.DataFrame) -> Table | None:
-    """Metrics of :func:`analysis.gap.frame` per method, mean ± sd over seeds."""
+    """Metrics of :class:`analysis.gap.Gaps` per method, mean ± sd over seeds."""
     if frame.empty:
         return None
-    rows = []
-    keys = ["dataset", "recipe", "pair", "label", "view"]
-    for (_, recipe, pair, label, view), runs in frame.groupby(keys, sort=False):
-        values = [mean_cell(runs[name], metric.digits) for name, metric in METRICS.items()]
-        name = pair_name(str(pair)) + (f" ({recipe})" if frame["recipe"].nunique() > 1 else "")
-        cells = [Cell(name), Cell(str(label)), Cell(str(view))]
-        rows.append(Row([*cells, *values], str(label), str(pair)))
-    columns = [Column("Pair", "l"), Column("Method", "l"), Column("features", "l")]
+    rows = [
+        Row(
+            [*cells, *(mean_cell(runs[name], metric.digits) for name, metric in METRICS.items())],
+            label,
+            pair,
+        )
+        for label, pair, cells, runs in _cells(frame)
+    ]
     return Table(
         name="gap",
         title="Gap between teacher and student features",
-        columns=[*columns, *(Column(metric.title) for metric in METRICS.values())],
+        columns=[*HEAD, *(Column(metric.title) for metric in METRICS.values())],
         rows=rows,
         caption="On held-out images; mean ± standard deviation over runs.",
         notes=(
@@ -35,3 +39,77 @@ def gaps(frame: pd.DataFrame) -> Table | None:
             "the student's predicts.",
         ),
     ).without_constant("Pair")
+
+
+def gap_intervals(frame: pd.DataFrame) -> Table | None:
+    """Half widths of 95 % intervals over runs and over images, beside the means."""
+    known = [name for name in METRICS if f"{name}{NOISE}" in frame]
+    if frame.empty or not known:
+        return None
+    rows = []
+    for label, pair, cells, runs in _cells(frame):
+        values = [cell for name in known for cell in _interval_cells(runs, name)]
+        rows.append(Row([*cells, *values], label, pair))
+    columns = [
+        Column(f"{METRICS[name].title}{part}")
+        for name in known
+        for part in ("", ", ± runs", ", ± images")
+    ]
+    return Table(
+        name="gap-intervals",
+        title="How sure the gap is",
+        columns=[*HEAD, *columns],
+        rows=rows,
+        caption=(
+            "Mean, and half the width of two 95 % intervals: Student's over runs, and the "
+            "bootstrap's over held-out images (closed form, normal)."
+        ),
+        notes=(
+            "The runs of a method see the same images, so that the interval over images does not "
+            "shrink with their number.",
+        ),
+    ).without_constant("Pair")
+
+
+def gap_holes(gaps: Gaps) -> Table | None:
+    """Finished runs without gap figures, and why; None when there is none.
+
+    Where no run has features (they were not kept, or W&B is the source) nothing is missed.
+    """
+    faults = gaps.faults
+    if gaps.runs.empty and len(faults):
+        faults = faults[~faults["reason"].str.endswith(MISSING)]
+    if faults.empty:
+        return None
+    names = ("label", "pair", "seed", "directory", "reason")
+    rows = [
+        Row([Cell(label), Cell(pair_name(pair)), Cell(str(seed)), Cell(place), Cell(why, "hole")])
+        for label, pair, seed, place, why in faults[list(names)].itertuples(index=False)
+    ]
+    return Table(
+        name="gap-holes",
+        title="Finished runs without gap figures",
+        columns=[Column("seed") if name == "seed" else Column(name, "l") for name in names],
+        rows=rows,
+        caption="Their accuracies count; no gap figure above holds them.",
+    )
+
+
+HEAD = (Column("Pair", "l"), Column("Method", "l"), Column("features", "l"))
+
+
+def _cells(frame: pd.DataFrame) -> Iterator[tuple[str, str, list[Cell], pd.DataFrame]]:
+    """Label, pair, the first three cells and the runs of every row."""
+    several = frame["recipe"].nunique() > 1
+    keys = ["dataset", "recipe", "pair", "label", "view"]
+    for (_, recipe, pair, label, view), runs in frame.groupby(keys, sort=False):
+        name = pair_name(str(pair)) + (f" ({recipe})" if several else "")
+        yield str(label), str(pair), [Cell(name), Cell(str(label)), Cell(str(view))], runs
+
+
+def _interval_cells(runs: pd.DataFrame, name: str) -> list[Cell]:
+    digits = METRICS[name].digits + 1
+    low, high = stats.t_interval(runs[name])
+    halves = (high - low) / 2, stats.NORMAL_95 * stats.mean(runs[f"{name}{NOISE}"])
+    shown = [Cell(f"± {number(half, digits)}") if half == half else DASH for half in halves]
+    return [Cell(number(stats.mean(runs[name]), digits)), *shown]

@@ -29,11 +29,12 @@ def signed(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
 
 
-def interval_text(interval: stats.Interval) -> str:
-    """``[+0.10, +0.90]``"""
+def interval_text(interval: stats.Interval, *, signs: bool = True) -> str:
+    """``[+0.10, +0.90]``; of what is no difference without ``signs``."""
     if math.isnan(interval.low):
         return "–"
-    return f"[{signed(interval.low)}, {signed(interval.high)}]"
+    low, high = (signed(end) if signs else number(end, 2) for end in interval)
+    return f"[{low}, {high}]"
 
 
 def p_text(value: float) -> str:

@@ -91,6 +91,24 @@ def test_stale_runs_are_marked(store):
     assert any(note.startswith("†") for note in table.notes)
 
 
+def test_tuned_rows_are_marked_with_how_they_were_tuned(store):
+    chosen = {"search": "digits_search", "trials": 40, "split": "val", "pair": "big/small"}
+    fill(store, "kd", [90.0, 91.0], tuned=chosen)
+    fill(store, "dkd", [90.0, 91.0])
+    table = tables.accuracy(grid_of(store))
+    assert set(texts(table)) == {"teacher", "kd‡", "dkd"}
+    note = "‡ kd: tuned by search digits_search, 40 trials, on the val split of big → small."
+    assert note in table.notes
+    assert "Not tuned, settings of the recipe: dkd." in table.notes
+
+
+def test_a_table_without_tuned_rows_says_so(store):
+    fill(store, "kd", [90.0])
+    assert any(
+        note.startswith("No method was tuned") for note in tables.accuracy(grid_of(store)).notes
+    )
+
+
 def test_the_teacher_has_its_own_row(store):
     fill(store, "kd", [90.0])
     assert texts(tables.accuracy(grid_of(store)))["teacher"][0] == "96.40 (1)"
