@@ -15,10 +15,14 @@ from itertools import islice
 
 import torch
 
-from suite.config import RunConfig
+from suite.config import RunConfig, Runtime
+from suite.data import in_folders
 from suite.distiller import Batch
 from suite.engine import Trainer
 from suite.teacher import Teacher
+
+AT_ONCE_ON_GPU = 8
+AT_ONCE_ON_CPU = 4
 
 
 class Interrupted(Exception):
@@ -37,6 +41,18 @@ def shared(config: RunConfig) -> Hashable:
         train.precision,
         train.channels_last,
     )
+
+
+def at_once(config: RunConfig, runtime: Runtime) -> int:
+    """How many runs like this one may train side by side in one process."""
+    if runtime.devices * runtime.nodes > 1:
+        return 1
+    if runtime.pack != "auto":
+        return runtime.pack
+    if in_folders(config.data.name):  # large images fill the device alone
+        return 1
+    gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
+    return AT_ONCE_ON_GPU if gpu else AT_ONCE_ON_CPU
 
 
 class Pack:
