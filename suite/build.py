@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
-from torch import Tensor
 
-from suite import choices, methods, models
+from suite import choices, distributed, methods, models
 from suite.config import RunConfig, Runtime
 from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
@@ -162,12 +161,6 @@ def build_distiller(
                 outputs = teacher(batch.image, taps)
             yield batch, outputs.float()
 
-    def gather(tensor: Tensor) -> Tensor:
-        if fabric.world_size == 1:
-            return tensor
-        gathered = cast(Tensor, fabric.all_gather(tensor))  # [world, B, ...]
-        return gathered.transpose(0, 1).flatten(0, 1)  # the order of the global batch
-
     setup = Setup(
         student=student,
         teacher=teacher,
@@ -177,7 +170,7 @@ def build_distiller(
         steps_per_epoch=data.train.steps(batch_size, fabric.world_size),
         device=fabric.device,
         draws=Draws(stream, fabric.global_rank, fabric.world_size),
-        gather=gather,
+        gather=partial(distributed.gather, fabric),
         teacher_pass=teacher_pass,
     )
     with seeded_globals(config.seed, "method_init"):

@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from suite import checkpoint
+from suite import checkpoint, distributed
 from suite.config import RunConfig
 from suite.data import Dataset
 from suite.distiller import Batch, Distiller, Progress
@@ -109,6 +109,7 @@ class Trainer:
         self.position = Position()
         self.optimizer = make_optimizer(config.optimizer, step, fused=fused)
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
+        distributed.keep_buffers_at_home(step)
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
         self._steps_per_epoch = data.train.steps(config.train.batch_size, fabric.world_size)
         self._globals = _global_streams(fabric.device)  # dropout and stochastic depth
@@ -129,7 +130,7 @@ class Trainer:
         """Make ready for the steps of the epoch in progress."""
         self.schedule.step(self.position.epoch - 1)
         self.step.train()
-        self._meter = Meter(self.position.sums, self.fabric.device)
+        self._meter = Meter(self.position.sums, self.fabric)
 
     def advance(self, batch: Batch, teacher: Outputs | None) -> None:
         """One optimizer step on ``batch``, for which the teacher said ``teacher``."""
@@ -138,9 +139,10 @@ class Trainer:
         progress = (position.epoch, epochs, done, self._steps_per_epoch)
         logits, taps = (teacher.logits, teacher.taps) if teacher is not None else (None, {})
         with self._own_globals():
-            terms, hits = self._module(
-                batch.image, batch.label, batch.index, progress, logits, taps
-            )
+            with distributed.whole_batch_norm(self.fabric):
+                terms, hits = self._module(
+                    batch.image, batch.label, batch.index, progress, logits, taps
+                )
             loss = torch.stack(list(terms.values())).sum()
             self.fabric.backward(loss)
         if self.config.optimizer.clip_grad_norm is not None:

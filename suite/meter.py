@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 
 class Meter:
-    """Sums over an epoch, kept on the device and read once."""
+    """Sums over an epoch, kept on the device and read once; of several ranks, their mean."""
 
-    def __init__(self, start: Mapping[str, float], device: torch.device) -> None:
-        self._device = device
+    def __init__(self, start: Mapping[str, float], fabric: Fabric) -> None:
+        self._fabric = fabric
+        device = fabric.device
         self._sums = {
             name: torch.tensor(value, dtype=torch.float64, device=device)
             for name, value in start.items()
@@ -27,7 +30,7 @@ class Meter:
         diagnostics: Mapping[str, Tensor],
     ) -> None:
         """Add one batch: losses and diagnostics are averaged over steps, hits over images."""
-        one = torch.ones((), device=self._device)
+        one = torch.ones((), device=self._fabric.device)
         found = {"images": one * images, "steps": one, "hits": hits, "train/loss": loss}
         found |= {f"train/{name}": term for name, term in terms.items()}
         found |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
@@ -37,5 +40,6 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """The sums so far, those before the last resume included."""
-        values = torch.stack(list(self._sums.values())).tolist()
+        sums = torch.stack(list(self._sums.values()))
+        values = cast(Tensor, self._fabric.all_reduce(sums, reduce_op="mean")).tolist()
         return dict(zip(self._sums, values, strict=True))

@@ -14,7 +14,9 @@ from functools import partial
 from itertools import islice
 
 import torch
+from lightning_fabric import Fabric
 
+from suite import distributed
 from suite.config import RunConfig, Runtime
 from suite.data import in_folders
 from suite.distiller import Batch
@@ -63,12 +65,14 @@ class Pack:
 
     def __init__(
         self,
+        fabric: Fabric,
         trainers: Sequence[Trainer],
         teacher: Teacher | None,
         layout: torch.memory_format,
         finish: Callable[[Trainer], None] = lambda _: None,
     ) -> None:
         self.trainers = trainers
+        self._fabric = fabric
         self.failures: dict[Trainer, Exception] = {}
         self._teacher = teacher
         self._layout = layout
@@ -80,7 +84,7 @@ class Pack:
         Raises :class:`Interrupted` after saving when ``should_stop()``. Of runs that stopped at
         different places, those behind catch up first.
         """
-        self._clock = _Clock(should_stop, checkpoint_seconds)
+        self._clock = _Clock(self._fabric, should_stop, checkpoint_seconds)
         for trainer in self.trainers:
             self._guarded(trainer, trainer.resume)
         self._finish_those_done(self.trainers)
@@ -170,7 +174,11 @@ class Pack:
 class _Clock:
     """When to save, whether to stop, and how long the steps took."""
 
-    def __init__(self, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
+    def __init__(
+        self, fabric: Fabric, should_stop: Callable[[], bool], checkpoint_seconds: float
+    ) -> None:
+        self._fabric = fabric
+        self._asked = 0
         self._should_stop = should_stop
         self._seconds = checkpoint_seconds
         self._last_save = time.monotonic()
@@ -185,10 +193,17 @@ class _Clock:
         return time.perf_counter() - self._started
 
     def due(self) -> bool:
-        """True when asked to stop or when the last checkpoint is old enough."""
-        return self._should_stop() or time.monotonic() - self._last_save >= self._seconds
+        """True when asked to stop or when the last checkpoint is old enough.
+
+        Several ranks vote, on every :data:`distributed.STEPS_BETWEEN_VOTES`-th call.
+        """
+        self._asked += 1
+        if self._fabric.world_size > 1 and self._asked % distributed.STEPS_BETWEEN_VOTES:
+            return False
+        wish = self._should_stop() or time.monotonic() - self._last_save >= self._seconds
+        return distributed.agree(self._fabric, wish)
 
     def saved(self) -> bool:
         """Note that everything is saved; whether to stop now."""
         self._last_save = time.monotonic()
-        return self._should_stop()
+        return distributed.agree(self._fabric, self._should_stop())

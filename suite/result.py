@@ -31,8 +31,6 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
     write_atomically(directory.weights, safetensors_bytes(weights))
     features.save(directory, trainer.data, student, teacher, distiller)
     if spec.role == "teacher":
-        if not trainer.choices:  # resumed after the last epoch
-            trainer.evaluate()
         choices.save(directory, spec.config.data, trainer.choices)
     config, image_shape = spec.config, trainer.data.image_shape
     write_json(

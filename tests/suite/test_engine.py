@@ -61,7 +61,7 @@ def engine_epoch(ground_of, folder, **options):
     ground, runtime = ground_of(config(), **options)
     trainer = build_trainer(config(), ground, runtime, RunDirectory(folder))
     folder.mkdir()
-    pack = Pack([trainer], ground.teacher, ground.layout)
+    pack = Pack(ground.fabric, [trainer], ground.teacher, ground.layout)
     pack.fit(lambda: False, 1e9)
     assert not pack.failures
     return trainer.step.student.model.state_dict()
@@ -120,7 +120,7 @@ def test_on_a_cpu_images_and_weights_are_channels_last_unless_told_otherwise(gro
         assert weight.is_contiguous(memory_format=layout)
     seen = []
     trainer.advance = lambda batch, outputs: seen.append((batch, outputs))
-    pack = Pack([trainer], None, torch.channels_last)
+    pack = Pack(ground.fabric, [trainer], None, torch.channels_last)
     batch = next(ground.data.train.epoch(0, 1, 32))
     pack.step([trainer], replace(batch))
     assert seen[0][0].image.is_contiguous(memory_format=torch.channels_last)
