@@ -10,7 +10,7 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -196,6 +196,9 @@ class Runtime(Closed):
     fast: bool = True
     """What changes no number beyond floating-point order: the frozen teacher's batch normalisation
     folded into its convolutions, channels_last where it pays, the optimizer in one kernel."""
+    pack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """At most so many runs that share images, order and teacher train side by side in one process.
+    ``auto``: 8 on a GPU, 4 on a CPU, fewer where that would leave workers idle; image folders 1."""
     deterministic: bool = True
     """Deterministic kernels, so that a resumed run ends with the same bits (CPU and GPU)."""
     workers: int = Field(4, ge=0)

@@ -140,10 +140,11 @@ class Trainer:
         done = (position.epoch - 1) * self._steps_per_epoch + position.step_in_epoch
         progress = (position.epoch, epochs, done, self._steps_per_epoch)
         logits, taps = (teacher.logits, teacher.taps) if teacher is not None else (None, {})
-        with self._own_globals(), distributed.whole_batch_norm(self.fabric):
-            terms, hits = self._module(
-                batch.image, batch.label, batch.index, progress, logits, taps
-            )
+        with self._own_globals():
+            with distributed.whole_batch_norm(self.fabric):
+                terms, hits = self._module(
+                    batch.image, batch.label, batch.index, progress, logits, taps
+                )
             loss = torch.stack(list(terms.values())).sum()
             self.fabric.backward(loss)
         if self.config.optimizer.clip_grad_norm is not None:

@@ -79,11 +79,12 @@ class WorkerJob:
         return DelayedSubmission(replace(self))
 
     def _work(self, runtime: Runtime, announce: Announce, slurm_id: str | None) -> None:
-        from suite.run import run
+        from suite.run import run, run_packed
 
         worker = Worker(
             self._specs(), runtime, self.since, self._should_stop, run, announce, slurm_id
         )
+        worker.run_packed = run_packed
         if slurm_id is not None:
             worker.patience_seconds = PATIENCE_SECONDS
         worker.work()
