@@ -45,19 +45,22 @@ Tracker = Annotated[
     Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
 ]
 
+ExecutorName = Annotated[
+    Literal["auto", "debug", "local", "slurm"],
+    typer.Option(help="auto: slurm where sbatch exists, else local processes."),
+]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
+]
+
 
 @app.command()
 def sweep(
     experiment: Experiment = "dskd_digits",
     settings: Settings = None,
-    executor: Annotated[
-        Literal["auto", "debug", "local", "slurm"],
-        typer.Option(help="auto: slurm where sbatch exists, else local processes."),
-    ] = "auto",
-    cluster: Annotated[
-        Path | None,
-        typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
-    ] = None,
+    executor: ExecutorName = "auto",
+    cluster: ClusterFile = None,
     jobs: Annotated[
         int | None, typer.Option(help="Runs at a time (default: one per core or device).")
     ] = None,
@@ -93,6 +96,62 @@ def sweep(
     )
     if report:
         _report(runs_root, summary.manifest)
+    raise typer.Exit(summary.exit_status)
+
+
+@app.command()
+def search(
+    name: Annotated[
+        str, typer.Argument(help="A search that ships with the suite, or a path to your own YAML.")
+    ] = "dskd_digits_search",
+    settings: Settings = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials per method, in place of the search's budget.")
+    ] = None,
+    executor: ExecutorName = "auto",
+    cluster: ClusterFile = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Workers (default: one per core or device).")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DSKD_STORAGE", help="Database of the study as a URL (default: a journal file)."
+        ),
+    ] = None,
+    tuned: Annotated[
+        Path | None, typer.Option(help="Where chosen settings go (default: sweeps/tuned).")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    threads: Threads = None,
+    workers: Workers = 4,
+    tracker: Tracker = "wandb",
+) -> None:
+    """Search hyper-parameters on validation accuracy; a second call goes on with the study."""
+    from sweeps.search.launch import How
+    from sweeps.search.launch import search as run_search
+
+    runtime = _runtime(
+        runs_root=runs_root,
+        data_root=data_root,
+        accelerator=accelerator,
+        devices=devices,
+        threads=threads,
+        workers=workers,
+        tracker=tracker,
+    )
+    how = How(executor, jobs, cluster, storage, **({"tuned_root": tuned} if tuned else {}))
+    summary = run_search(name, settings or [], runtime, how, trials=trials, console=console)
+    for path in summary.chosen:
+        console.print(f"chosen settings: {path}")
+    if report:
+        from analysis.search.report import build
+
+        console.print(build(summary.record, summary.record.with_name("report")))
     raise typer.Exit(summary.exit_status)
 
 

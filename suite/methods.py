@@ -7,6 +7,7 @@ building blocks. Installed packages add methods through the entry-point group
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -42,6 +43,7 @@ def find(name: str) -> type[Distiller]:
     return _only_distiller(importlib.import_module(f"baselines.{name}"))
 
 
+@functools.cache
 def _third_party() -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 

@@ -93,6 +93,7 @@ class RunDirectory:
         self.weights = path / "weights.safetensors"
         self.features = path / "features.npz"
         self.choices = path / "choices.npz"
+        self.trial = path / "trial.json"
         self.log = path / "log.txt"
 
     @classmethod

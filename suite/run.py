@@ -203,6 +203,7 @@ def _write_result(spec: RunSpec, trainer: Trainer, started: str) -> None:
             "teacher": _teacher_record(config, trainer, teacher),
             **select.select(directory.read_metrics()),
             "train_seconds": trainer.position.train_seconds,
+            "steps": config.train.epochs * trainer.steps_per_epoch(),
             "peak_memory_bytes": _peak_memory(trainer.fabric.device),
             "parameters": {
                 "student": count_parameters(student),
