@@ -61,8 +61,16 @@ class FeatureDiffusion(nn.Module):
 
     @torch.no_grad()
     def denoise(
-        self, clean: Tensor, draws: Draws, guide: diffusion.Guide | None
+        self, clean: Tensor, draws: Draws, guide: diffusion.Guide | None, *, shift: bool = False
     ) -> diffusion.Sampled:
-        """``clean`` to the noise level and back, bent by ``guide``; no gradient."""
+        """``clean`` to the noise level and back, bent by ``guide``; no gradient.
+
+        With ``shift`` the result is ``clean`` plus what the guidance changed: the guided sample
+        minus the unguided one of the same noise.
+        """
         start = self.noised(clean, draws) if len(self.times) > 1 else clean
-        return diffusion.sample(self.schedule, self.denoiser, start, self.times, guide)
+        guided = diffusion.sample(self.schedule, self.denoiser, start, self.times, guide)
+        if not shift:
+            return guided
+        plain = diffusion.sample(self.schedule, self.denoiser, start, self.times)
+        return guided._replace(clean=clean + guided.clean - plain.clean)

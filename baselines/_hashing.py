@@ -82,6 +82,17 @@ def code_loss_per_row(hashes: Tensor, target: Tensor) -> Tensor:
     return losses.mean(1)
 
 
+def differing_loss_per_row(hashes: Tensor, target: Tensor) -> Tensor:
+    """[B, bits] x 2 -> [B]: mean over all bits of |h| where the codes differ, 0 where they agree.
+
+    It is what the code loss exceeds its value for the feature's own codes by, softplus(|h|) -
+    softplus(-|h|) = |h|, and so has no gradient where nothing is to be learnt.
+    """
+    hashes = in_float32(hashes)
+    signs = 2 * codes(in_float32(target)) - 1
+    return functional.relu(-hashes * signs).mean(1)
+
+
 def code_loss(hashes: Tensor, target: Tensor) -> Tensor:
     """The same, mean over the batch (Wang et al. 2020, eq. 8)."""
     return code_loss_per_row(hashes, target).mean()

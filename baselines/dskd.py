@@ -25,10 +25,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines import _guidance as guidance
-from baselines._diffusion import TIMES, Guide
+from baselines._diffusion import TIMES, Sampled
 from baselines._feature_diffusion import FeatureDiffusion
 from baselines._features import RunningScale, feature_health
-from baselines._hashing import HashLayer, code_health, code_loss_per_row, mean_over
+from baselines._hashing import (
+    HashLayer,
+    code_health,
+    code_loss_per_row,
+    differing_loss_per_row,
+    mean_over,
+)
 from baselines._losses import unit_rows
 from baselines.kd import kd_loss
 from suite.distiller import (
@@ -67,31 +73,36 @@ class DSKDConfig(MethodConfig):
     denoiser_width: float = Field(0.25, gt=0, le=4)  # of C; a quarter in DiffKD
     start: Literal["noised", "adapter"] = "noised"
     """``adapter``: mixed with noise by the share that DiffKD's noise adapter guesses."""
-    t_start: int = tunable(500, low=100, high=900, ge=1, lt=TIMES)  # DiffKD: 500 of 1000
+    t_start: int = tunable(200, low=50, high=900, ge=1, lt=TIMES)  # DiffKD: 500 of 1000
     diffusion_steps: int = tunable(5, low=1, high=20, ge=0)  # DiffKD: 5; 0: x itself (control)
+
+    virtual_teacher: Literal["denoised", "shifted"] = "shifted"
+    """What x learns from: ``denoised`` x, or x ``shifted`` by what guidance changed (the guided
+    sample minus the unguided one of the same noise). Denoising draws features towards what is
+    frequent, so that features that learn from it alone collapse; in the difference that cancels."""
 
     # Guidance
     guidance_target: Literal["label", "teacher", "shuffled"] = "teacher"
     """The class, the teacher's prediction, or another image's label (negative control)."""
     guide_at: Literal["x_t", "x_0"] = "x_0"  # Dhariwal and Nichol 2021: x_t
-    guidance_scale: float = tunable(1.0, low=0.1, high=100.0, log=True, ge=0)
+    guidance_scale: float = tunable(10.0, low=0.1, high=100.0, log=True, ge=0)
     guidance_temperature: float = tunable(1.0, low=1.0, high=8.0, log=True, gt=0)
 
     # Hashing
     hash_bits: int = tunable(2048, low=64, high=8192, log=True, ge=1)  # LSHFM, ImageNet: 2,048
     hash_bias: Literal["zero", "mean", "median"] = "zero"
     """Where the hyperplanes cut: at 0, or at the running mean or median of denoised features."""
-    hash_std: float | Literal["classifier"] = "classifier"
+    hash_std: float | Literal["classifier"] = 1.0
     """Of the entries of W; ``classifier``: of the teacher's classifier weights, as LSHFM."""
     hash_at: Literal["pooled", "positions"] = "pooled"
-    hash_length: Literal["kept", "unit"] = "kept"
+    hash_length: Literal["kept", "unit"] = "unit"
     """``unit``: features are hashed at length 1, so that the codes can turn them but not stretch
     them; their own codes then pull them nowhere."""
-    hash_loss: Literal["all", "differing"] = "all"
+    hash_loss: Literal["all", "differing"] = "differing"
     """Bits that count: ``differing`` takes those where original and denoised codes differ, which
     is what the loss exceeds its value for the feature's own codes by."""
     target_loss: Literal["lsh", "l2"] = "lsh"  # l2 between the features: negative control
-    lsh_weight: float = tunable(1.0, low=0.1, high=10.0, log=True, ge=0)
+    lsh_weight: float = tunable(100.0, low=1.0, high=1000.0, log=True, ge=0)
     lsh_warmup_epochs: int = Field(0, ge=0)
     only_correct: bool = False
     """``lsh`` only on images that the teacher classifies correctly, as LSHFM."""
@@ -102,8 +113,8 @@ class DSKDConfig(MethodConfig):
     """The teacher's classifier on P(x) against the label, or against the teacher's prediction."""
     anchor_weight: float = tunable(1.0, low=0.1, high=10.0, log=True, ge=0)
     anchor_temperature: float = tunable(4.0, low=1.0, high=16.0, log=True, gt=0)  # as KD
-    anchor_reaches_student: bool = True
-    """False: the anchor trains the projector alone."""
+    anchor_reaches_student: bool = False
+    """False: the anchor trains the projector alone; no loss aligns student and teacher directly."""
     kd_weight: float = Field(0.0, ge=0)  # for a row "DSKD+KD"
     kd_temperature: float = Field(4.0, gt=0)
 
@@ -186,7 +197,7 @@ class DSKD(Distiller):
             adapted = self.diffusion.adapter_loss(x.detach(), self._draws)
             terms["adapter"] = settings.diffusion_weight * adapted
         target = self._guidance_target(batch, teacher, self._draws)
-        denoised = self.diffusion.denoise(x.detach(), self._draws, self._guide(target))
+        denoised = self._denoise(x.detach(), target, self._draws)
 
         chosen = (teacher.logits.argmax(1) == batch.label) | (not settings.only_correct)
         distance = mean_over(chosen, self._target_loss(x, denoised.clean))
@@ -216,8 +227,8 @@ class DSKD(Distiller):
             label = label[draws.normal(len(label)).argsort()]
         return functional.one_hot(label, teacher.logits.shape[1]).to(teacher.logits.dtype)
 
-    def _guide(self, target: Tensor) -> Guide | None:
-        """What bends the sampling: the gradient of the teacher's log-probability of ``target``."""
+    def _denoise(self, clean: Tensor, target: Tensor, draws: Draws) -> Sampled:
+        """The virtual teacher's feature: sampling bent towards ``target`` [B, K] by the head."""
         settings, reader = self.config, self.reader()
 
         def guide(noisy: Tensor, predicted: Tensor) -> Tensor:
@@ -225,7 +236,9 @@ class DSKD(Distiller):
             pull = reader.gradient(at, target, settings.guidance_temperature)
             return settings.guidance_scale * pull
 
-        return guide if settings.guidance_scale > 0 else None
+        guide_if_any = guide if settings.guidance_scale > 0 else None
+        shift = settings.virtual_teacher == "shifted"
+        return self.diffusion.denoise(clean, draws, guide_if_any, shift=shift)
 
     def reader(self) -> guidance.Reader:
         """The teacher's classifier as a function of x."""
@@ -242,9 +255,9 @@ class DSKD(Distiller):
         self.hash.follow(self._gather(target.flatten(0, 1)), settings.hash_bias, settings.momentum)
         hashes, wanted = self.hash(rows), self.hash(target)  # [B, P, bits]
         self._health |= code_health(hashes.detach(), wanted)
-        own = code_loss_per_row(hashes.flatten(1), hashes.flatten(1).detach())
-        loss = code_loss_per_row(hashes.flatten(1), wanted.flatten(1))
-        return loss - own if settings.hash_loss == "differing" else loss
+        differing = settings.hash_loss == "differing"
+        loss = differing_loss_per_row if differing else code_loss_per_row
+        return loss(hashes.flatten(1), wanted.flatten(1))
 
     def _rows(self, feature: Tensor) -> Tensor:
         """[B, C, H, W] -> what is hashed, [B, P, C]: the pooled feature, or all positions."""
@@ -272,7 +285,7 @@ class DSKD(Distiller):
         feature = _as_map(student[self._tap])
         in_space = feature if self.config.space == "student" else self.projector(feature)
         target = self._guidance_target(batch, teacher, draws)
-        sampled = self.diffusion.denoise(self.scale(in_space), draws, self._guide(target))
+        sampled = self._denoise(self.scale(in_space), target, draws)
         logits = [self.reader().logits(noisy) for noisy in sampled.trajectory]
         surprise = [functional.cross_entropy(it, batch.label, reduction="none") for it in logits]
         return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from baselines._losses import in_float32
 from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
 from suite.taps import Outputs
 
@@ -18,6 +19,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
     Logits are [B, K]; the result is a scalar. The factor T^2 keeps the size of the gradient
     independent of the temperature.
     """
+    student_logits, teacher_logits = in_float32(student_logits), in_float32(teacher_logits)
     student = functional.log_softmax(student_logits / temperature, dim=1)
     teacher = functional.log_softmax(teacher_logits / temperature, dim=1)
     divergence = functional.kl_div(student, teacher, reduction="batchmean", log_target=True)

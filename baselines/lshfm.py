@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines._deployment import Reheaded
 from baselines._hashing import Centre, HashLayer, code_loss_per_row, mean_over
 from baselines._losses import in_float32, unit_rows
 from baselines.kd import kd_loss
@@ -110,7 +111,7 @@ class LSHFM(Distiller):
         bits = config.hash_bits or BITS_PER_DIMENSION * width
         std = config.hash_std
         if std == "classifier":
-            std = float(teacher.head.weight.std())
+            std = float(teacher.head.weight.detach().std())
         self.hash = HashLayer(width, bits, std, setup.draws)
         if config.hash_bias != "zero":
             pooled = [outputs["pooled"] for _, outputs in setup.teacher_pass(("pooled",))]
@@ -145,11 +146,19 @@ class LSHFM(Distiller):
             terms["kd"] = settings.kd_weight * divergence
         return terms
 
+    def predict(self, student: Outputs) -> Tensor:
+        """Logits of the classifier that is deployed."""
+        if self.widened is None:
+            return student.logits
+        _, logits = self.widened(student["pooled"])
+        return torch.as_tensor(logits)
+
     def deploy(self, student: TappedModel) -> nn.Module:
         """The plain student, or with the two linear layers in place of its classifier."""
         if self.widened is None:
             return super().deploy(student)
-        return WidenedStudent(student, self.widened)
+        layers = nn.Sequential(self.widened.embed, self.widened.classifier)
+        return Reheaded(student, "pooled", layers)
 
 
 class WidenedHead(nn.Module):
@@ -164,17 +173,3 @@ class WidenedHead(nn.Module):
         """pooled [B, D_s] -> feature [B, D_t], logits [B, K]."""
         feature: Tensor = self.embed(pooled)
         return feature, self.classifier(feature)
-
-
-class WidenedStudent(nn.Module):
-    """The student with a :class:`WidenedHead`; its own classifier stays in it, unused."""
-
-    def __init__(self, student: TappedModel, head: WidenedHead) -> None:
-        super().__init__()
-        self.student = student
-        self.head = head
-
-    def forward(self, image: Tensor) -> Tensor:
-        """image [B, channels, H, W] -> logits [B, K]."""
-        _, logits = self.head(self.student(image, ("pooled",))["pooled"])
-        return torch.as_tensor(logits)

@@ -224,17 +224,21 @@ def train(
 
 
 @app.command(name="methods")
-def list_methods() -> None:
-    """All methods: paper, whether they need a teacher, their options."""
-    from suite import methods
+def list_methods(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="E.g. dkd crd+kd; default: all.")
+    ] = None,
+) -> None:
+    """What methods read, what they add to training and to the deployed network, their papers."""
+    from suite.catalogue import STUDENT, TEACHER, catalogue
 
-    table = Table("method", "paper", "options (defaults)", box=None, pad_edge=False)
-    for name in methods.names():
-        method = methods.find(name)
-        defaults = method.Config().model_dump(mode="json")
-        options = ", ".join(f"{key}={value}" for key, value in defaults.items())
-        table.add_row(name, method.paper, options)
+    heads = ("method", "reads", "trains extra", "deploys extra", "paper", "options (defaults)")
+    table = Table(*heads, box=None, pad_edge=False)
+    for entry in catalogue(names):
+        counts = (f"{entry.train_parameters:,}", f"{entry.deploy_parameters:,}")
+        table.add_row(entry.name, entry.needs, *counts, entry.paper, entry.options)
     console.print(table)
+    console.print(f"extra: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")
 
 
 @app.command(name="models")

@@ -47,6 +47,8 @@ class DataConfig(Closed):
     eval_splits: tuple[Literal["val", "test"], ...] = ("val", "test")
     train_limit: int | None = Field(None, ge=2)
     """Train on this many images, a fixed stratified choice."""
+    classes: int | None = Field(None, ge=2)
+    """Only the images of the first so many classes, in all splits; for studies on a subset."""
     image_size: int | None = Field(None, ge=4, le=2048)
     """Side in pixels; None keeps the data set's own."""
     augment: Literal["standard", "none"] = "standard"

@@ -145,6 +145,13 @@ class Distiller(nn.Module, ABC):
         Terms carry the paper's names (``ce``, ``kd``, ``tckd``). ``teacher`` has no gradient.
         """
 
+    def predict(self, student: Outputs) -> Tensor:
+        """Logits [B, K] of the network that is deployed, for the training accuracy.
+
+        Called without gradient, after :meth:`losses` of the same batch.
+        """
+        return student.logits
+
     def diagnostics(self) -> dict[str, Tensor]:
         """Scalars of the last :meth:`losses` call to log and never to optimise."""
         return {}

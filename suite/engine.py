@@ -59,7 +59,8 @@ class Step(nn.Module):
         batch = Batch(image, label, index)
         with torch.autocast(image.device.type, enabled=False):
             terms = self.distiller.losses(batch, student, teacher, Progress(*progress))
-        hits = (student.logits.detach().argmax(1) == label).sum()
+            with torch.no_grad():
+                hits = (self.distiller.predict(student).argmax(1) == label).sum()
         return terms, hits
 
     @torch.no_grad()

@@ -2,23 +2,26 @@
 
 ``baselines/<name>.py`` holds the method ``<name>``; files that start with an underscore are
 building blocks. Installed packages add methods through the entry-point group
-``dskd_bench.methods`` (name = "package.module:DistillerClass").
+``dskd_bench.methods`` (name = "package.module:DistillerClass"). Names joined by ``+`` stand for the
+sum of the methods (:mod:`suite.combine`).
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 
 import baselines
+from suite.combine import combine
 from suite.distiller import Distiller
 from suite.errors import UserError, unknown
 
 ENTRY_POINT_GROUP = "dskd_bench.methods"
+PLUS = "+"
 
 
 class UnknownMethod(UserError):
@@ -32,7 +35,9 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str) -> type[Distiller]:
-    """The method called ``name``. Raises :class:`UnknownMethod`."""
+    """The method called ``name``, or the combination ``a+b``. Raises :class:`UnknownMethod`."""
+    if PLUS in name:
+        return _combination(name)
     if name not in names():
         raise UnknownMethod(unknown("method", name, names()))
     if name in _third_party():
@@ -43,7 +48,19 @@ def find(name: str) -> type[Distiller]:
     return _only_distiller(importlib.import_module(f"baselines.{name}"))
 
 
-@functools.cache
+def parts(name: str) -> tuple[str, ...]:
+    """The methods that ``name`` combines, itself alone for a single one."""
+    return tuple(name.split(PLUS))
+
+
+@cache
+def _combination(name: str) -> type[Distiller]:
+    if len(set(parts(name))) < len(parts(name)):
+        raise UnknownMethod(f"method {name!r}: names a part twice")
+    return combine({part: find(part) for part in parts(name)})
+
+
+@cache
 def _third_party() -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 

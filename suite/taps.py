@@ -6,6 +6,10 @@ Names of the taps:
     Feature maps [C, H, W] in the order of the model's own ``feature_info``. A network with a stem
     entry has it as ``stage0``, so ``stage2`` is ``layer2`` of a ResNet. Networks whose blocks all
     have one resolution (ViT, MLP-Mixer) have four: the ends of the four quarters of their depth.
+``stage0_preact`` .. ``stageN_preact``
+    The same before its last activation: what enters the ReLU that ends the stage; for networks
+    that activate first (wide ResNet), the stage after the batch normalisation that reads it; the
+    stage itself where it ends in neither.
 ``map``
     The last feature map [C, H, W], as the head reads it (patch tokens laid out as a map).
 ``pooled``
@@ -21,12 +25,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from suite.errors import UserError
+
+PREACT = "_preact"
 
 
 class UnsupportedModel(UserError):
@@ -61,6 +68,7 @@ class TappedModel(nn.Module):
         self.model: Any = model
         self.image_shape = image_shape
         self._stages = _stage_indices(model)
+        self._preacts: dict[str, _Place] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         """Shape of every tap without the batch axis, ``logits`` included."""
         self.shapes = self._probe()
@@ -94,18 +102,28 @@ class TappedModel(nn.Module):
         """image [B, channels, H, W] -> logits and the taps asked for, each [B, ...]."""
         self.check(taps)
         found: dict[str, Tensor] = {}
-        handle = self.classifier.register_forward_pre_hook(
-            lambda _, args: found.__setitem__("pooled", args[0].flatten(1))
-        )
+        handles = [
+            self.classifier.register_forward_pre_hook(
+                lambda _, args: found.__setitem__("pooled", args[0].flatten(1))
+            )
+        ]
+        handles += [self._preacts[tap].watch(tap, found) for tap in taps if tap in self._preacts]
         try:
-            last, stages = self._features(image, [tap for tap in taps if tap in self._stages])
+            last, stages = self._features(image, self._plain_stages(taps))
             logits = self.model.forward_head(last)
         finally:
-            handle.remove()
-        found |= stages | {"logits": logits}
+            for handle in handles:
+                handle.remove()
+        found = stages | {f"{stage}{PREACT}": it for stage, it in stages.items()} | found
+        found["logits"] = logits
         if "map" in taps:
             found["map"] = self._as_map(last)
         return Outputs(logits, {tap: found[tap] for tap in taps})
+
+    def _plain_stages(self, taps: Sequence[str]) -> list[str]:
+        """The stages whose maps are needed as they are."""
+        wanted = {tap.removesuffix(PREACT) for tap in taps if tap not in self._preacts}
+        return [stage for stage in self._stages if stage in wanted]
 
     def _features(self, image: Tensor, stages: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         if not stages:
@@ -113,8 +131,7 @@ class TappedModel(nn.Module):
         last, maps = self.model.forward_intermediates(
             image, indices=[self._stages[s] for s in stages], output_fmt="NCHW"
         )
-        in_order = sorted(stages, key=lambda s: self._stages[s])
-        return last, dict(zip(in_order, maps, strict=True))
+        return last, dict(zip(stages, maps, strict=True))
 
     def _as_map(self, last: Tensor) -> Tensor:
         """Output of forward_features as [B, C, H, W]."""
@@ -141,18 +158,77 @@ class TappedModel(nn.Module):
         training = self.model.training
         self.model.eval()
         with torch.no_grad():
-            last, maps = self.model.forward_intermediates(image, output_fmt="NCHW")
+            with _Watch(self.model) as watch:
+                last, maps = self.model.forward_intermediates(image, output_fmt="NCHW")
             self._grid = tuple(maps[-1].shape[1:])
             channels, height, width = self._grid
             self._tokens = last.ndim == 3
             self._prefix_tokens = last.shape[1] - height * width if self._tokens else 0
             self._channels_last = last.shape[1:] == (height, width, channels)
             shapes = {name: tuple(maps[i].shape[1:]) for name, i in self._stages.items()}
+            for name, i in self._stages.items():
+                place = watch.preactivation(maps[i])
+                if place is not None:
+                    self._preacts[f"{name}{PREACT}"] = place
+            shapes |= {f"{name}{PREACT}": shape for name, shape in shapes.items()}
             self.shapes = shapes | {"map": (), "pooled": ()}
             probe = self.forward(image, ("map", "pooled"))
         self.model.train(training)
         inner = {name: tuple(probe[name].shape[1:]) for name in ("map", "pooled")}
         return shapes | inner | {"logits": tuple(probe.logits.shape[1:])}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A tensor of a forward pass: what a module takes (before it overwrites it) or gives."""
+
+    module: nn.Module
+    given: bool
+
+    def watch(self, name: str, found: dict[str, Tensor]) -> RemovableHandle:
+        """Keep the tensor under ``name`` in ``found`` from now on; the handle ends it."""
+        if self.given:
+            return self.module.register_forward_hook(
+                lambda _, __, out: found.__setitem__(name, out)
+            )
+        overwrites = getattr(self.module, "inplace", False)
+        return self.module.register_forward_pre_hook(
+            lambda _, args: found.__setitem__(name, args[0].clone() if overwrites else args[0])
+        )
+
+
+class _Watch:
+    """Sees which activations and batch normalisations take and give which tensors."""
+
+    def __init__(self, model: nn.Module) -> None:
+        kinds = (nn.ReLU, nn.ReLU6, nn.BatchNorm2d)
+        self._modules = [it for it in model.modules() if isinstance(it, kinds)]
+        self._calls: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def __enter__(self) -> Self:
+        def note(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+            self._calls.append((module, args[0], out))
+
+        self._handles = [module.register_forward_hook(note) for module in self._modules]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def preactivation(self, stage: Tensor) -> _Place | None:
+        """Where the stage's map is before its last activation; None where it is the map itself."""
+        for module, _, given in reversed(self._calls):
+            if not isinstance(module, nn.BatchNorm2d) and _same(given, stage):
+                return _Place(module, given=False)
+        for module, taken, _ in self._calls:
+            if isinstance(module, nn.BatchNorm2d) and _same(taken, stage):
+                return _Place(module, given=True)
+        return None
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape
 
 
 class Head:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from suite import data, methods
+from suite.combine import LABEL_WEIGHT
 from suite.config import ConfigError, RunSpec, parse
 from suite.errors import UserError, unknown
 from suite.models import check_name
@@ -172,6 +173,20 @@ class _Expander:
         }
         return parse(RunSpec, values, f"experiment {self.name}, teacher {name}")
 
+    def _recipe_options(self, pair: str, method: str) -> dict[str, Any]:
+        """What the recipe sets for a method; for a combination also what it sets for the parts."""
+        own: dict[str, Any] = files.merge(
+            self.recipe.methods.get(method, {}), self.recipe.pairs.get(pair, {}).get(method, {})
+        )
+        parts = methods.parts(method)
+        if len(parts) == 1:
+            return own
+        inherited = {part: self._recipe_options(pair, part) for part in parts}
+        for part in parts[1:]:  # the labels count once, see suite.combine
+            inherited[part].pop(LABEL_WEIGHT, None)
+        combined: dict[str, Any] = files.merge(inherited, own)
+        return combined
+
     def _student(
         self, pair: str, method: str, entry: Any, seed: int, teacher: RunSpec | None
     ) -> RunSpec:
@@ -181,8 +196,7 @@ class _Expander:
         options = reduce(
             files.merge,
             [
-                self.recipe.methods.get(method, {}),
-                self.recipe.pairs.get(pair, {}).get(method, {}),
+                self._recipe_options(pair, method),
                 tuned.options if tuned else {},
                 entry.options,
                 self.options.get(method, {}),

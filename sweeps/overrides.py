@@ -45,7 +45,7 @@ def read(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, A
         nested: Any = value
         for part in reversed(path[1:]):
             nested = {part: nested}
-        if path[0] in methods.names():
+        if _is_method(path[0]):
             options = merge(options, {path[0]: nested})
         else:
             changes = merge(changes, {path[0]: nested})
@@ -56,8 +56,13 @@ def read(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, A
 
 def _path(key: str) -> tuple[str, ...]:
     first, *rest = key.split(".")
-    if first in methods.names() and rest:
-        return first, _known(".".join(rest), set(methods.find(first).Config.model_fields), key)
+    if _is_method(first) and rest:
+        config = methods.find(first).Config
+        if len(methods.parts(first)) > 1 and len(rest) > 1:  # crd+kd.kd.temperature
+            part = _known(rest.pop(0), set(config.model_fields), key)
+            options = methods.find(part).Config.model_fields
+            return first, part, _known(".".join(rest), set(options), key)
+        return first, _known(".".join(rest), set(config.model_fields), key)
     if first in FIELDS and len(rest) == 1:
         return first, _known(rest[0], FIELDS[first], key)
     if first == "teacher" and len(rest) == 2 and rest[0] in FIELDS:
@@ -70,6 +75,10 @@ def _path(key: str) -> tuple[str, ...]:
     if sections:
         raise ConfigError(f"{key}: say which: {', '.join(f'{s}.{key}' for s in sections)}")
     raise ConfigError(unknown("key", key, _all_keys()))
+
+
+def _is_method(name: str) -> bool:
+    return set(methods.parts(name)) <= set(methods.names())
 
 
 def _known(field: str, fields: set[str], key: str) -> str:

@@ -55,6 +55,9 @@ def describe(name: str, root: Path) -> tuple[str, str, str, str]:
 
 
 def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
+    classes = source.num_classes if config.classes is None else config.classes
+    if classes > source.num_classes:
+        raise DataError(f"data.classes {classes}: {config.name} has {source.num_classes} classes")
     images, labels = source.read(root, True)
     chosen = training_and_validation(config, labels.numpy(), source.validation_images)
     rows, validation = map(torch.from_numpy, chosen)
@@ -68,12 +71,14 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
     if "val" in config.eval_splits and len(validation):
         evals["val"] = ArrayEval(pixels(images[validation], labels[validation]))
     if "test" in config.eval_splits:
-        evals["test"] = ArrayEval(pixels(*source.read(root, False)))
+        images, labels = source.read(root, False)
+        some = labels < classes
+        evals["test"] = ArrayEval(pixels(images[some], labels[some]))
     augment = config.augment == "standard"
     height = train.images.shape[2]
     return Dataset(
         name=config.name,
-        num_classes=source.num_classes,
+        num_classes=classes,
         image_shape=(source.channels, height, train.images.shape[3]),
         train_labels=train.labels,
         # 4 of 32 pixels as in He et al. 2016 (CIFAR), in proportion for other sizes

@@ -30,6 +30,10 @@ VALIDATION_SHARE = 0.04  # 51,247 of ImageNet's 1,281,167 images: 51 a class
 
 def load_folder(config: DataConfig, root: Path, workers: int) -> Dataset:
     """The image folder ``root/config.name``. Raises :class:`DataError`."""
+    if config.classes is not None:
+        raise DataError(
+            f"data.classes {config.classes}: image folders are used whole; leave it out"
+        )
     folder, size = root / config.name, config.image_size or SIZE
     train = _open(folder / "train")
     labels = np.array(train.targets, dtype=np.int64)

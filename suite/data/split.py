@@ -47,11 +47,13 @@ def training_and_validation(
     """Which of the images with ``labels`` train, and which validate, as ``config`` wants it.
 
     With ``trainval`` all images train and none validates. Raises :class:`DataError` when
-    ``train_limit`` asks for more images than there are.
+    ``train_limit`` asks for more images than there are. ``classes`` keeps the first ones only.
     """
     rows, validation = hold_out(labels, validation_images)
     if config.train_split == "trainval":
         rows, validation = np.arange(len(labels)), validation[:0]
+    if config.classes is not None:  # the validation images of a subset are some of the whole's
+        rows, validation = (it[labels[it] < config.classes] for it in (rows, validation))
     wanted = config.train_limit
     if wanted is None:
         return rows, validation

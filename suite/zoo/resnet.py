@@ -42,12 +42,14 @@ class BasicBlock(nn.Module):
         self.conv2 = conv3x3(channels, channels)
         self.bn2 = nn.BatchNorm2d(channels)
         self.downsample = projection(in_channels, channels, stride)
+        self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, channels, H / stride, W / stride]."""
         out: Tensor = self.bn1(self.conv1(x)).relu()
         out = self.bn2(self.conv2(out)) + self.downsample(x)
-        return out.relu()
+        activated: Tensor = self.act(out)
+        return activated
 
 
 class CifarResNet(CifarNet):

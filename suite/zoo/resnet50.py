@@ -25,13 +25,15 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(width, channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels)
         self.downsample = projection(in_channels, channels, stride)
+        self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, 4 * width, H / stride, W / stride]."""
         out: Tensor = self.bn1(self.conv1(x)).relu()
         out = self.bn2(self.conv2(out)).relu()
         out = self.bn3(self.conv3(out)) + self.downsample(x)
-        return out.relu()
+        activated: Tensor = self.act(out)
+        return activated
 
 
 register(

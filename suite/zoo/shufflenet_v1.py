@@ -39,13 +39,15 @@ class ShuffleUnit(nn.Module):
         self.conv3 = nn.Conv2d(inner, out_channels, 1, groups=GROUPS, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.pool = nn.AvgPool2d(3, 2, 1) if stride == 2 else None
+        self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, channels, H / stride, W / stride]."""
         out: Tensor = shuffle(self.bn1(self.conv1(x)).relu(), self.groups)
         out = self.bn3(self.conv3(self.bn2(self.conv2(out)).relu()))
         joined = out + x if self.pool is None else torch.cat([out, self.pool(x)], 1)
-        return joined.relu()
+        activated: Tensor = self.act(joined)
+        return activated
 
 
 class CifarShuffleNetV1(CifarNet):

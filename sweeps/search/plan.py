@@ -113,7 +113,7 @@ def load(name: str, arguments: Sequence[str] = (), trials: int | None = None) ->
     cells: Any = ()
     if settings is not None:
         faults += _unsuited(settings, spaces_of)
-        cells = _cells(settings, stem(name), faults)
+        cells = _cells(settings, stem(name), set(spaces_of), faults)
     if faults or settings is None:
         unique = list(dict.fromkeys(faults))
         lines = [f"  {fault}" for fault in unique]
@@ -189,9 +189,8 @@ def _unsuited(settings: Search, spaces_of: Mapping[str, Space]) -> list[str]:
     return faults
 
 
-def _cells(settings: Search, name: str, faults: list[str]) -> Sequence[Any]:
+def _cells(settings: Search, name: str, known: set[str], faults: list[str]) -> Sequence[Any]:
     """The planned runs with usual options, teachers among them."""
-    known = set(methods.names())
     entries = [
         {"name": method, "options": entry.options}
         for method, entry in settings.methods.items()

@@ -32,7 +32,7 @@ class Chosen(Closed):
     split: str
     objective: str
     seeds: list[int]
-    budget: dict[str, float]
+    budget: dict[str, int | float]
     """``{trials: N}`` or ``{hours: N}``."""
     trials: dict[str, int]
     """State -> how many."""

@@ -16,6 +16,17 @@ from suite.taps import Outputs
 
 CNN = ("cifar_resnet8", "cifar_resnet8x4")  # maps of 64 and 256 channels, 8x8
 SMALL = {"hash_bits": 64}
+LITERAL = {
+    "virtual_teacher": "denoised",
+    "hash_length": "kept",
+    "hash_loss": "all",
+    "hash_std": "classifier",
+    "t_start": 500,
+    "guidance_scale": 1.0,
+    "lsh_weight": 1.0,
+    "anchor_reaches_student": True,
+}
+"""The abstract word for word, with LSHFM's hashes."""
 
 
 def make(pair=CNN, seed=0, **options):
@@ -79,7 +90,7 @@ def gradients(term, setup, distiller):
 
 @pytest.mark.parametrize("space", ["student", "teacher"])
 def test_each_term_trains_only_what_it_should(space):
-    setup, distiller = make(space=space, start="adapter")
+    setup, distiller = make(**LITERAL, space=space, start="adapter")
     terms = terms_of(setup, distiller)
     trained = {name: gradients(term, setup, distiller) for name, term in terms.items()}
     assert trained["ce"] == {"student"}
@@ -91,14 +102,16 @@ def test_each_term_trains_only_what_it_should(space):
 
 
 def test_an_anchor_kept_from_the_student_trains_the_projector_alone():
-    setup, distiller = make(anchor_reaches_student=False)
+    setup, distiller = make()
     assert gradients(terms_of(setup, distiller)["anchor"], setup, distiller) == {"projector"}
 
 
 def test_weights_and_warm_up_scale_their_terms():
     weights = {"ce_weight": 0.5, "diffusion_weight": 2.0, "lsh_weight": 3.0, "anchor_weight": 4.0}
-    plain = terms_of(*make(lsh_warmup_epochs=0))
-    scaled = terms_of(*make(**weights, lsh_warmup_epochs=10), progress=make_progress(epoch=2))
+    plain = terms_of(*make(**LITERAL))
+    scaled = terms_of(
+        *make(**(LITERAL | weights), lsh_warmup_epochs=10), progress=make_progress(epoch=2)
+    )
     ratios = {name: scaled[name].item() / plain[name].item() for name in plain}
     want = {"ce": 0.5, "diffusion": 2.0, "lsh": 3.0 * 2 / 10, "anchor": 4.0}
     assert ratios == pytest.approx(want, rel=1e-4)
@@ -115,7 +128,7 @@ def test_anchor_is_the_teachers_classifier_on_the_projected_map():
 
 
 def test_only_correct_keeps_the_images_that_the_teacher_gets_right():
-    setup, distiller = make(only_correct=True)
+    setup, distiller = make(**LITERAL, only_correct=True)
     batch = make_batch(setup)
     student, _ = run_both(setup, distiller, batch)
     wrong = Outputs(functional.one_hot((batch.label + 1) % 5, 5).float())
@@ -184,14 +197,55 @@ def test_closed_form_and_autograd_guidance_denoise_alike(space):
         assert torch.allclose(found[0][name], found[1][name], rtol=1e-3, atol=1e-3), name
 
 
+def test_the_shifted_virtual_teacher_is_the_feature_itself_where_nothing_guides():
+    for options in ({"guidance_scale": 0.0}, {"diffusion_steps": 0}):
+        found = sampled_of(*make(**options))
+        assert torch.allclose(found["denoised"], found["original"], atol=1e-4)
+
+
+def test_the_shifted_virtual_teacher_moves_by_guided_minus_unguided():
+    samples = {}
+    for scale in (0.0, 200.0):
+        plain = make(guidance_scale=scale, virtual_teacher="denoised")
+        samples[scale] = sampled_of(*plain)["denoised"]
+    shifted = sampled_of(*make(guidance_scale=200.0))
+    move = shifted["denoised"] - shifted["original"]
+    assert move.abs().max() > 1e-3
+    assert torch.allclose(move, samples[200.0] - samples[0.0], atol=1e-4)
+
+
+def test_unit_length_hashes_ignore_the_length_of_the_feature():
+    _, distiller = make()
+    x, y = torch.randn(3, 64, 2, 2), torch.randn(3, 64, 2, 2)
+    losses = [distiller._target_loss(scale * x, 5 * y) for scale in (1.0, 100.0)]
+    assert torch.allclose(*losses, atol=1e-5)
+
+
+def test_differing_bits_cost_their_margin_and_equal_ones_nothing():
+    _, distiller = make(hash_length="kept")
+    x, y = torch.randn(3, 64, 1, 1), torch.randn(3, 64, 1, 1)
+    assert distiller._target_loss(x, x).abs().max() < 1e-6
+    hashes, wanted = (distiller.hash(it.flatten(1)) for it in (x, y))
+    differ = (hashes > 0) != (wanted > 0)
+    want = (hashes.abs() * differ).mean(1)
+    assert torch.allclose(distiller._target_loss(x, y), want, atol=1e-5)
+
+
+def test_differing_bits_of_an_unmoved_feature_give_no_gradient():
+    _, distiller = make()
+    x = torch.randn(3, 64, 2, 2, requires_grad=True)
+    distiller._target_loss(x, x.detach()).sum().backward()
+    assert x.grad.abs().max() < 1e-7
+
+
 def test_hashing_at_every_position_and_pooled_are_the_same_for_one_position():
     pair = ("test_resnet", "test_resnet")  # maps of 1x1
-    terms = [terms_of(*make(pair, hash_at=at))["lsh"] for at in ("pooled", "positions")]
+    terms = [terms_of(*make(pair, **LITERAL, hash_at=at))["lsh"] for at in ("pooled", "positions")]
     assert torch.allclose(*terms)
 
 
 def test_l2_control_is_the_mean_squared_difference():
-    _, distiller = make(target_loss="l2", lsh_weight=1.0)
+    _, distiller = make(target_loss="l2", hash_length="kept")
     x, y = torch.randn(3, 64, 2, 2), torch.randn(3, 64, 2, 2)
     want = (x.mean((2, 3)) - y.mean((2, 3))).square().mean(1)
     assert torch.allclose(distiller._target_loss(x, y), want)
@@ -206,8 +260,8 @@ def test_running_bias_is_saved_with_the_method(bias):
     assert "hash.bias" in distiller.state_dict()
 
 
-def test_hash_scale_is_the_teachers_classifiers_unless_a_number_is_given():
-    setup, distiller = make(hash_bits=2048)
+def test_hash_scale_is_a_number_or_that_of_the_teachers_classifier():
+    setup, distiller = make(hash_bits=2048, hash_std="classifier")
     std = setup.teacher.classifier.weight.std().item()
     assert distiller.hash.weight.std().item() == pytest.approx(std, rel=0.02)
     assert make(hash_bits=2048, hash_std=2.0)[1].hash.weight.std().item() == pytest.approx(2, 0.02)
@@ -321,7 +375,8 @@ def test_autocast_stays_finite_over_steps(half):
 
 def test_denoising_under_guidance_lowers_the_labels_loss_for_the_teachers_head():
     setup, distiller = make(
-        hash_bits=256, guidance_target="label", guidance_scale=10.0, t_start=300
+        **LITERAL | {"hash_bits": 256, "guidance_scale": 10.0, "t_start": 300},
+        guidance_target="label",
     )
     student, batch = setup.student, make_batch(setup, 32)
     teach(setup, batch)

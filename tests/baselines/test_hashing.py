@@ -12,6 +12,7 @@ from baselines._hashing import (
     code_loss,
     code_loss_per_row,
     codes,
+    differing_loss_per_row,
     mean_over,
 )
 from suite.rng import Draws, generator
@@ -57,6 +58,19 @@ def test_loss_of_one_bit_is_the_softplus_of_the_margin():
     want = torch.tensor([math.log1p(math.exp(-2)), math.log1p(math.exp(2))])
     assert torch.allclose(code_loss_per_row(hashes, target), want)
     assert code_loss(hashes, target).item() == pytest.approx(want.mean().item())
+
+
+def test_differing_loss_is_the_excess_over_the_features_own_codes():
+    layer = make_layer()
+    hashes, target = layer(features(6)).requires_grad_(), layer(features(6, seed=2))
+    excess = code_loss_per_row(hashes, target) - code_loss_per_row(hashes, hashes)
+    found = differing_loss_per_row(hashes, target)
+    assert torch.allclose(found, excess, atol=1e-5)
+    first, second = (
+        torch.autograd.grad(it.sum(), hashes, retain_graph=True)[0] for it in (found, excess)
+    )
+    assert torch.allclose(first, second, atol=1e-6)
+    assert differing_loss_per_row(hashes, hashes).abs().max() == 0
 
 
 def test_loss_gives_the_target_no_gradient():

@@ -69,3 +69,13 @@ def test_huge_logits_give_a_finite_loss_and_gradient():
     loss.backward()
     assert loss.item() == pytest.approx(2000.0)
     assert student.grad.tolist() == [[1.0, -1.0, 0.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_logits_give_a_float32_loss(dtype):
+    student = torch.tensor([[1e3, -1e3]], dtype=dtype, requires_grad=True)
+    loss = kd_loss(student, torch.tensor([[-1e3, 1e3]], dtype=dtype), 4.0)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+    assert student.grad.isfinite().all()

@@ -5,8 +5,9 @@ import torch
 from golden_numbers import PRECISIONS
 from method_setup import make_batch, make_progress, make_setup, run_both
 
+from baselines._deployment import Reheaded
 from baselines._hashing import HashLayer
-from baselines.lshfm import LSHFM, LSHFMConfig, WidenedStudent, lshfm_loss
+from baselines.lshfm import LSHFM, LSHFMConfig, lshfm_loss
 from suite.rng import Draws, generator
 
 CASES = {  # file -> variant, distance
@@ -108,7 +109,7 @@ def test_unequal_widths_deploy_the_linear_layer_and_its_classifier():
     setup = make_setup(**WIDE)
     distiller = LSHFM(LSHFMConfig(hash_bits=64), setup)
     deployed = distiller.deploy(setup.student).eval()
-    assert isinstance(deployed, WidenedStudent)
+    assert isinstance(deployed, Reheaded)
     image = make_batch(setup).image
     pooled = setup.student(image, ("pooled",))["pooled"]
     head = distiller.widened
