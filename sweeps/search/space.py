@@ -125,7 +125,7 @@ def _chosen(wanted: Any, name: str, own: Mapping[str, Any]) -> Any:
 
 def _distribution(field: FieldInfo, wanted: Any) -> BaseDistribution:
     accepts: TypeAdapter[Any] = TypeAdapter(
-        Annotated[field.annotation, *field.metadata]  # type: ignore[arg-type]
+        Annotated[field.annotation, field]  # type: ignore[arg-type]
     )
     if isinstance(wanted, list):
         return _choices(accepts, wanted)
