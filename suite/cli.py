@@ -62,38 +62,45 @@ def sweep(
     executor: ExecutorName = "auto",
     cluster: ClusterFile = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Runs at a time (default: one per core or device).")
+        int | None,
+        typer.Option(help="Runs (SLURM: jobs) at a time; default: one per core or device."),
     ] = None,
+    detach: Annotated[
+        bool, typer.Option(help="SLURM: leave once the jobs are submitted; see status, cancel.")
+    ] = False,
     report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
     runs_root: RunsRoot = Path("runs"),
     data_root: DataRoot = Path("data"),
     accelerator: Accelerator = "auto",
     devices: Devices = 1,
+    nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
     threads: Threads = None,
     workers: Workers = 4,
     tracker: Tracker = "wandb",
 ) -> None:
     """Train every run of an experiment that is missing, then print its table."""
-    from sweeps.launch import launch
+    from sweeps.closing import Closing
+    from sweeps.launch import How, launch
+    from sweeps.manifest import stem
 
     runtime = _runtime(
         runs_root=runs_root,
         data_root=data_root,
         accelerator=accelerator,
         devices=devices,
+        nodes=nodes,
         threads=threads,
         workers=workers,
         tracker=tracker,
     )
-    summary = launch(
-        experiment,
-        settings or [],
-        runtime,
-        executor=executor,
-        jobs=jobs,
-        cluster=cluster,
-        console=console,
-    )
+    given, place = tuple(settings or []), runs_root.resolve()
+    closing = Closing(stem(experiment), given, place, report, sync=tracker == "wandb")
+    how = How(executor, jobs, cluster, detach, closing)
+    summary = launch(experiment, given, runtime, how, console)
+    if summary.detached:
+        return
+    if summary.on_slurm and tracker == "wandb":  # the jobs' nodes may have had no network
+        _sync(runs_root, stem(experiment))
     if report:
         _report(runs_root, summary.manifest)
     raise typer.Exit(summary.exit_status)
@@ -162,7 +169,7 @@ def report(
     runs_root: RunsRoot = Path("runs"),
 ) -> None:
     """Tables and figures of an experiment from the runs that exist."""
-    from sweeps.expand import manifest_path
+    from sweeps.manifest import manifest_path
 
     _report(runs_root, manifest_path(experiment, settings or [], runs_root))
 
@@ -172,22 +179,32 @@ def status(
     experiment: Experiment = "dskd_digits",
     settings: Settings = None,
     watch: Annotated[bool, typer.Option(help="Stay and refresh.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="A line for every run.")] = False,
     runs_root: RunsRoot = Path("runs"),
 ) -> None:
-    """How far the runs of an experiment are, from the run store."""
+    """How far the runs of an experiment are, from the run store and SLURM."""
     from sweeps.status import status as show
 
-    show(experiment, settings or [], runs_root, console=console, watch=watch)
+    given = settings or []
+    show(experiment, given, runs_root, console=console, watch=watch, everything=everything)
+
+
+@app.command()
+def cancel(
+    experiment: Experiment = "dskd_digits",
+    settings: Settings = None,
+    runs_root: RunsRoot = Path("runs"),
+) -> None:
+    """Take the jobs of an experiment out of SLURM; those that run save first."""
+    from sweeps.status import cancel as take_back
+
+    console.print(f"{take_back(experiment, settings or [], runs_root)} jobs cancelled")
 
 
 @app.command()
 def sync(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
     """Send to W&B whatever it lacks of an experiment; can be repeated."""
-    from suite.tracker import sync as send
-
-    summary = send(runs_root, experiment)
-    console.print(str(summary), markup=False)
-    raise typer.Exit(1 if summary.failed else 0)
+    raise typer.Exit(1 if _sync(runs_root, experiment) else 0)
 
 
 @app.command()
@@ -265,6 +282,15 @@ def list_data(data_root: DataRoot = Path("data")) -> None:
     for name in data.names():
         table.add_row(name, *data.describe(name, data_root))
     console.print(table)
+
+
+def _sync(runs_root: Path, experiment: str) -> int:
+    """Returns how many runs could not be sent."""
+    from suite.tracker import sync as send
+
+    summary = send(runs_root, experiment)
+    console.print(str(summary), markup=False)
+    return summary.failed
 
 
 def _report(runs_root: Path, manifest: Path) -> None:

@@ -13,11 +13,12 @@ from rich.console import Console
 from suite.config import RunSpec, Runtime
 from suite.errors import UserError
 from suite.record import read_json
+from sweeps.closing import Closing
 from sweeps.cluster import Cluster
 from sweeps.expand import Plan, expand
 from sweeps.jobs import available
 from sweeps.local import LocalWorkers
-from sweeps.slurm import Report, SlurmWorkers
+from sweeps.slurm import SlurmWorkers
 from sweeps.states import State, directory_of, state_of
 from sweeps.view import Board, View
 from sweeps.worker import Worker, mirror
@@ -35,6 +36,7 @@ class Summary:
     problems: tuple[str, ...]  # one line per run that is not finished
     mendable: bool = False  # a run failed from something the user can mend
     interrupted: bool = False
+    on_slurm: bool = False
     detached: bool = False  # SLURM goes on alone
 
     @property
@@ -58,30 +60,24 @@ class How:
     """YAML with what a SLURM job asks for."""
     detach: bool = False
     """Leave once SLURM has the jobs."""
-    report: Report | None = None
-    """What a last SLURM job calls after all others, so that the launcher need not stay."""
+    closing: Closing | None = None
+    """What a last SLURM job does after all others, so that the launcher need not stay."""
 
 
 def launch(
     experiment: str,
     settings: Sequence[str],
     runtime: Runtime,
-    *,
-    executor: Executor = "auto",
-    jobs: int | None = None,
-    cluster: Path | None = None,
-    detach: bool = False,
-    report: Report | None = None,
+    how: How | None = None,
     console: Console | None = None,
 ) -> Summary:
-    """Train every run of the experiment that is not finished, teachers first; see :class:`How`.
+    """Train every run of the experiment that is not finished, teachers first.
 
     Raises :class:`suite.errors.UserError` before anything starts when the experiment is wrong.
     """
-    console = console or Console()
-    how = How(executor, jobs, cluster, detach, report)
-    if detach and not _on_slurm(how):
-        raise UserError(f"detach: needs SLURM, executor is {executor!r} and SLURM does not answer")
+    console, how = console or Console(), how or How()
+    if not _on_slurm(how):
+        _check_slurm_is_not_needed(how, runtime)
     plan = expand(experiment, settings)
     manifest = plan.write_manifest(runtime.runs_root)
     since = manifest.stat().st_mtime  # by the clock of the files that failures leave
@@ -98,6 +94,14 @@ def launch(
 
 def _on_slurm(how: How) -> bool:
     return how.executor == "slurm" or (how.executor == "auto" and available())
+
+
+def _check_slurm_is_not_needed(how: How, runtime: Runtime) -> None:
+    why = f"needs SLURM: --executor is {how.executor} and here is none"
+    if how.detach:
+        raise UserError(f"--detach {why}")
+    if runtime.nodes > 1:
+        raise UserError(f"--nodes {runtime.nodes} {why}; allowed: 1")
 
 
 @dataclass
@@ -141,7 +145,9 @@ class _Sweep:
         cluster = Cluster.load(how.cluster)
         if how.jobs is not None:
             cluster = cluster.model_copy(update={"max_jobs": how.jobs})
-        workers = SlurmWorkers.start(self.plan.experiment, specs, self.runtime, cluster, how.report)
+        workers = SlurmWorkers.start(
+            self.plan.experiment, specs, self.runtime, cluster, how.closing
+        )
         self.console.print(
             f"SLURM: {workers.submitted} jobs submitted, "
             f"{len(workers.jobs) - workers.submitted} were there before"
@@ -187,13 +193,16 @@ class _Sweep:
         finished = len(self.plan.runs) - len(problems)
         self.console.print(f"{finished} of {len(self.plan.runs)} runs finished")
         if self.detached:
-            return Summary(manifest, finished, (), detached=True)
+            self.console.print(f"detached; dskd-bench status {self.plan.experiment} tells how far")
+            return Summary(manifest, finished, (), on_slurm=True, detached=True)
         for problem in problems[:MOST_PROBLEMS]:
             self.console.print(f"  not finished: {problem}", highlight=False)
         if len(problems) > MOST_PROBLEMS:
             self.console.print(f"  and {len(problems) - MOST_PROBLEMS} more")
         mendable = any(failure.get("user_error") for failure in failures.values())
-        return Summary(manifest, finished, tuple(problems), mendable, self.interrupted)
+        return Summary(
+            manifest, finished, tuple(problems), mendable, self.interrupted, _on_slurm(self.how)
+        )
 
     def _reason(self, spec: RunSpec, state: State, failures: dict[RunSpec, Any]) -> str:
         if state is State.FAILED:

@@ -21,6 +21,7 @@ from suite.config import RunSpec, Runtime
 from suite.errors import UserError
 from sweeps import jobs, snapshot
 from sweeps.arrays import Array, lanes, student_arrays, teacher_arrays
+from sweeps.closing import Closing
 from sweeps.cluster import Cluster
 from sweeps.states import directory_of, failed_since, teacher_directory
 from sweeps.worker_job import WorkerJob
@@ -30,9 +31,6 @@ REPORT_SECONDS = 300.0  # to wait for a report job that has begun
 REQUEUES = 1000  # submitit counts time limits and gives up after 3 otherwise
 
 POOL = "queue"  # stands for the runs of a job that takes what it finds in a search's queue
-
-Report = Callable[[], object]
-"""Makes the report; picklable."""
 
 
 @dataclass
@@ -53,7 +51,7 @@ class SlurmWorkers:
         specs: Sequence[RunSpec],
         runtime: Runtime,
         cluster: Cluster,
-        report: Report | None = None,
+        closing: Closing | None = None,
     ) -> SlurmWorkers:
         """Submit jobs for the runs that no living job has yet.
 
@@ -68,8 +66,8 @@ class SlurmWorkers:
                 return cls(old, 0)
             submission = _Submission.prepare(experiment, runtime, cluster)
             new = submission.submit(missing, cover)
-            if report is not None:
-                new.append(submission.submit_report(report, [*old, *new]))
+            if closing is not None:
+                new.append(submission.submit_closing(closing, [*old, *new]))
         return cls([*old, *new], len(new))
 
     @classmethod
@@ -187,11 +185,11 @@ class _Submission:
         )
         return new + self._in_lanes(arrays, new)
 
-    def submit_report(self, report: Report, after: Sequence[jobs.Job]) -> jobs.Job:
+    def submit_closing(self, closing: Closing, after: Sequence[jobs.Job]) -> jobs.Job:
         """A job that makes the report once all others have ended, well or not."""
         one_core = self.runtime.model_copy(update={"accelerator": "cpu", "devices": 1, "nodes": 1})
         waits = [f"afterany:{_arrays_of(after)}"]
-        (job,) = self.sbatch([report], f"{self.experiment} report", 1, waits, one_core)
+        (job,) = self.sbatch([closing], f"{self.experiment} report", 1, waits, one_core)
         return self.note([(job, ())])[0]
 
     def _in_lanes(self, arrays: Sequence[Array], before: Sequence[jobs.Job]) -> list[jobs.Job]:
