@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
@@ -41,6 +45,19 @@ def make_sampler(wanted: Sampler, space: Space, number: int) -> BaseSampler:
     killed proposes what it would have proposed. What a sampler remembers lies in the study.
     """
     seed, startup = _derived(wanted.seed, number), wanted.startup_trials
+    with quiet():
+        return _sampler(wanted, space, seed, startup)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Optuna's notices that an interface may change: the versions are pinned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+def _sampler(wanted: Sampler, space: Space, seed: int, startup: int) -> BaseSampler:
     match wanted.name:
         case "tpe":  # running trials count as bad ones, so that workers spread
             return TPESampler(
@@ -72,7 +89,8 @@ def make_pruner(wanted: Pruner, epochs: int) -> BasePruner:
                 n_startup_trials=wanted.startup_trials, n_warmup_steps=wanted.min_epochs
             )
         case "wilcoxon":
-            return WilcoxonPruner(p_threshold=wanted.p_threshold)
+            with quiet():
+                return WilcoxonPruner(p_threshold=wanted.p_threshold)
         case "none":
             return NopPruner()
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from suite.errors import UserError
 from sweeps.search.plan import Tuning
-from sweeps.search.sampling import make_pruner, make_sampler
+from sweeps.search.sampling import make_pruner, make_sampler, quiet
 
 JOURNAL = "study.journal"
 LOCK_SUFFIX = ".lock"  # optuna.storages.journal's
@@ -66,7 +66,8 @@ def open_study(tuning: Tuning, storage: BaseStorage) -> Study:
         load_if_exists=True,
     )
     if second:
-        study.set_metric_names(["validation accuracy (%)", "seconds per step"])
+        with quiet():
+            study.set_metric_names(["validation accuracy (%)", "seconds per step"])
     defaults = tuning.defaults()
     wanted = settings.sampler.defaults_first and settings.sampler.name != "grid"
     if wanted and defaults and not study.get_trials(deepcopy=False):
@@ -83,9 +84,17 @@ def propose(study: Study, tuning: Tuning) -> Trial:
 
 
 def complete(study: Study, tuning: Tuning, trial: FrozenTrial) -> Trial:
-    """A trial whose driver was killed while it asked: its missing parameters are proposed now."""
+    """A trial whose driver was killed while it asked: its missing parameters are proposed now.
+
+    What was drawn before is drawn again and dropped, so that the rest is what it would have been.
+    """
     study.sampler = make_sampler(tuning.settings.sampler, tuning.space, trial.number)
     taken_up = Trial(study, trial._trial_id)
+    fixed = trial.system_attrs.get("fixed_params", {})
+    drawn_together = taken_up.relative_params
     for name, distribution in tuning.space.items():
-        taken_up._suggest(name, distribution)  # what study.ask does with the whole space
+        if name not in trial.params:
+            taken_up._suggest(name, distribution)  # what study.ask does with the whole space
+        elif not (name in fixed or name in drawn_together or distribution.single()):
+            study.sampler.sample_independent(study, trial, name, distribution)
     return taken_up
