@@ -148,7 +148,7 @@ class DSKD(Distiller):
         if config.feature == "map" and not reads_maps:
             raise UnsupportedPair("feature 'map': the teacher's head reads no map; use 'pooled'")
         self._tap = "map" if reads_maps else "pooled"
-        self._draws, self._gather = setup.draws, setup.gather
+        self._draws = setup.draws
         self._health: dict[str, Tensor] = {}
         c_s, c_t = setup.student.shapes[self._tap][0], teacher.shapes[self._tap][0]
         channels = c_s if config.space == "student" else c_t
@@ -200,7 +200,8 @@ class DSKD(Distiller):
         denoised = self._denoise(x.detach(), target, self._draws)
 
         chosen = (teacher.logits.argmax(1) == batch.label) | (not settings.only_correct)
-        distance = mean_over(chosen, self._target_loss(x, denoised.clean))
+        per_image = self._target_loss(x, denoised.clean)
+        distance = mean_over(self.gather(chosen), self.gather(per_image))
         warmup = progress.warmup(settings.lsh_warmup_epochs)
         terms["lsh"] = warmup * settings.lsh_weight * distance
 
@@ -252,7 +253,7 @@ class DSKD(Distiller):
         rows, target = self._rows(x), self._rows(denoised)  # [B, P, C]
         if settings.target_loss == "l2":
             return (rows - target).square().mean((1, 2))
-        self.hash.follow(self._gather(target.flatten(0, 1)), settings.hash_bias, settings.momentum)
+        self.hash.follow(self.gather(target.flatten(0, 1)), settings.hash_bias, settings.momentum)
         hashes, wanted = self.hash(rows), self.hash(target)  # [B, P, bits]
         self._health |= code_health(hashes.detach(), wanted)
         differing = settings.hash_loss == "differing"

@@ -11,13 +11,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from suite import checkpoint
+from suite import checkpoint, distributed
 from suite.config import RunConfig
 from suite.data import Dataset
 from suite.distiller import Batch, Distiller, Progress
@@ -105,6 +105,7 @@ class Trainer:
         self.position = Position()
         self.optimizer = make_optimizer(config.optimizer, step)
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
+        distributed.keep_buffers_at_home(step)
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
         self.deployed = step.distiller.deploy(step.student)
         self.teacher_choices = teacher_choices
@@ -127,7 +128,7 @@ class Trainer:
         position, config = self.position, self.config
         self.schedule.step(position.epoch - 1)
         self.step.train()
-        meter = _Meter(position.sums, self.fabric.device)
+        meter = _Meter(position.sums, self.fabric)
         batches = self.data.train.epoch(
             config.seed,
             position.epoch,
@@ -155,9 +156,10 @@ class Trainer:
         image = batch.image
         if train.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
-        terms, hits = self._module(
-            image, batch.label, batch.index, (position.epoch, train.epochs, done, steps)
-        )
+        with distributed.whole_batch_norm(self.fabric):
+            terms, hits = self._module(
+                image, batch.label, batch.index, (position.epoch, train.epochs, done, steps)
+            )
         loss = torch.stack(list(terms.values())).sum()
         self.fabric.backward(loss)
         if self.config.optimizer.clip_grad_norm is not None:
@@ -239,17 +241,26 @@ class _Saver:
         self._should_stop = should_stop
         self._seconds = seconds
         self._last = time.monotonic()
+        self._asked = 0
 
     def due(self) -> bool:
-        """True when the run was asked to stop or the last checkpoint is old enough."""
-        return self._should_stop() or time.monotonic() - self._last >= self._seconds
+        """True when the run was asked to stop or the last checkpoint is old enough.
+
+        Several ranks vote, on every :data:`distributed.STEPS_BETWEEN_VOTES`-th call.
+        """
+        self._asked += 1
+        fabric = self._trainer.fabric
+        if fabric.world_size > 1 and self._asked % distributed.STEPS_BETWEEN_VOTES:
+            return False
+        wish = self._should_stop() or time.monotonic() - self._last >= self._seconds
+        return distributed.agree(fabric, wish)
 
     def save(self) -> None:
         """Write a checkpoint; raise :class:`Interrupted` if asked to stop."""
         if self._trainer.fabric.is_global_zero:
             checkpoint.save(self._trainer.run, self._trainer.state())
         self._last = time.monotonic()
-        if self._should_stop():
+        if distributed.agree(self._trainer.fabric, self._should_stop()):
             raise Interrupted(f"stopped in epoch {self._trainer.position.epoch}")
 
     def after_epoch(self) -> None:
@@ -260,10 +271,11 @@ class _Saver:
 
 
 class _Meter:
-    """Sums over an epoch, kept on the device and read once."""
+    """Sums over an epoch, kept on the device and read once; of several ranks, their mean."""
 
-    def __init__(self, start: Mapping[str, float], device: torch.device) -> None:
-        self._device = device
+    def __init__(self, start: Mapping[str, float], fabric: Fabric) -> None:
+        self._fabric = fabric
+        device = fabric.device
         self._sums = {
             name: torch.tensor(value, dtype=torch.float64, device=device)
             for name, value in start.items()
@@ -278,7 +290,7 @@ class _Meter:
         diagnostics: Mapping[str, Tensor],
     ) -> None:
         """Add one batch: losses and diagnostics are averaged over steps, hits over images."""
-        one = torch.ones((), device=self._device)
+        one = torch.ones((), device=self._fabric.device)
         found = {"images": one * images, "steps": one, "hits": hits, "train/loss": loss}
         found |= {f"train/{name}": term for name, term in terms.items()}
         found |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
@@ -288,7 +300,8 @@ class _Meter:
 
     def read(self) -> dict[str, float]:
         """The sums so far, those before the last resume included."""
-        values = torch.stack(list(self._sums.values())).tolist()
+        sums = torch.stack(list(self._sums.values()))
+        values = cast(Tensor, self._fabric.all_reduce(sums, reduce_op="mean")).tolist()
         return dict(zip(self._sums, values, strict=True))
 
 

@@ -7,7 +7,8 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -15,7 +16,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from suite import checkpoint, choices, features, methods, models, select
+from suite import checkpoint, choices, distributed, features, methods, models, select
 from suite.config import RunConfig, RunSpec, Runtime
 from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
@@ -48,6 +49,8 @@ def run(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool] = lambd
         fabric = _fabric(spec.config, runtime)
         trainer = _assemble(spec.config, runtime, fabric, directory)
         trainer.fit(should_stop, runtime.checkpoint_seconds)
+        if spec.role == "teacher" and not trainer.choices:  # resumed after the last epoch
+            trainer.evaluate()
         if fabric.is_global_zero:
             _write_result(spec, trainer, started)
         fabric.barrier()
@@ -136,12 +139,6 @@ def build_distiller(
                 outputs = teacher(batch.image, taps)
             yield batch, outputs.float()
 
-    def gather(tensor: Tensor) -> Tensor:
-        if fabric.world_size == 1:
-            return tensor
-        gathered = cast(Tensor, fabric.all_gather(tensor))  # [world, B, ...]
-        return gathered.transpose(0, 1).flatten(0, 1)  # the order of the global batch
-
     setup = Setup(
         student=student,
         teacher=teacher,
@@ -151,7 +148,7 @@ def build_distiller(
         steps_per_epoch=data.train.steps(batch_size, fabric.world_size),
         device=fabric.device,
         draws=Draws(stream, fabric.global_rank, fabric.world_size),
-        gather=gather,
+        gather=partial(distributed.gather, fabric),
         teacher_pass=teacher_pass,
     )
     with seeded_globals(config.seed, "method_init"):
@@ -183,8 +180,6 @@ def _write_result(spec: RunSpec, trainer: Trainer, started: str) -> None:
     write_atomically(directory.weights, safetensors_bytes(weights))
     features.save(directory, trainer.data, student, teacher, distiller)
     if spec.role == "teacher":
-        if not trainer.choices:  # resumed after the last epoch
-            trainer.evaluate()
         choices.save(directory, spec.config.data, trainer.choices)
     config, image_shape = spec.config, trainer.data.image_shape
     write_json(
