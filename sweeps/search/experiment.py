@@ -83,6 +83,8 @@ class Search(Sections):
     experiment: str
     """The sweep whose recipe, models and overrides hold here too."""
     pair: str
+    teacher: Sections = Sections()
+    """Overrides for the teacher's run only."""
     methods: dict[str, MethodSearch] = Field(min_length=1)
     """In the file, ``[kd, dskd]`` and ``kd: tunable`` both mean all that the method declares."""
     seeds: list[int] = Field([1000], min_length=1)

@@ -198,11 +198,16 @@ def _cells(settings: Search, name: str, known: set[str], faults: list[str]) -> S
     ]
     if not entries:
         return ()
-    sections = {key: value for key, value in settings.as_dict().items() if value}
-    own = {"pairs": [settings.pair], "methods": entries, "seeds": settings.seeds}
+    own = {
+        **settings.as_dict(),
+        "teacher": settings.teacher.as_dict(),
+        "pairs": [settings.pair],
+        "methods": entries,
+        "seeds": settings.seeds,
+    }
     try:
         base = _without_rows(settings.experiment)
-        content = reduce(files.merge, [base, sections, {"data": VALIDATION_ONLY}, own])
+        content = reduce(files.merge, [base, own, {"data": VALIDATION_ONLY}])
         cells = expand_content(content, name)
     except UserError as error:
         faults += [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]

@@ -155,7 +155,7 @@ def test_a_search_in_which_nothing_works_stops_and_says_why(tmp_path):
 
 
 def test_a_teacher_that_fails_stops_the_search(tmp_path):
-    def train(spec, runtime, should_stop):
+    def train(*_):
         raise RuntimeError("out of memory")
 
     path = simulated.write_search(tmp_path)
@@ -220,7 +220,7 @@ def test_a_study_that_is_lost_is_found_again_in_the_runs(tmp_path):
     before = simulated.outcome(simulated.drive_alone(path, root).studies[0].study)
     (root / "quick" / "study.journal").unlink()
 
-    def train(spec, runtime, should_stop):
+    def train(*_):
         raise AssertionError("trained again")
 
     again = simulated.drive_alone(path, root, run=train)
