@@ -100,6 +100,10 @@ class OptimizerConfig(Closed):
 
     name: str = "momentum"
     lr: float = Field(gt=0)
+    lr_batch_size: int | None = Field(None, ge=1)
+    """The batch size that ``lr`` is for: it is scaled in proportion to ``train.batch_size`` (the
+    linear rule of Goyal et al. 2017, Sec. 2.1). None: ``lr`` as it is. The number of devices never
+    changes it, since the batch size counts the images of all devices."""
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     decay_norm_and_bias: bool = True
@@ -129,6 +133,9 @@ class TrainConfig(Closed):
     """Evaluate after every so many epochs; the last epoch always."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = False
+    batch_norm: Literal["global", "local"] = "global"
+    """With several devices: statistics over the images of all, so that their number changes no
+    result, or of each device apart, which saves communication and depends on their number."""
 
 
 class RunConfig(Closed):

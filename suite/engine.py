@@ -103,9 +103,8 @@ class Trainer:
         self.step = step
         self.stream = stream  # the method's random stream
         self.position = Position()
-        self.optimizer = make_optimizer(config.optimizer, step)
+        self.optimizer = make_optimizer(config.optimizer, step, config.train.batch_size)
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
-        distributed.keep_buffers_at_home(step)
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
         self.deployed = step.distiller.deploy(step.student)
         self.teacher_choices = teacher_choices
@@ -115,6 +114,7 @@ class Trainer:
         """Train until done. Raises :class:`Interrupted` after saving when ``should_stop()``."""
         saver = _Saver(self, should_stop, checkpoint_seconds)
         self._resume()
+        self.fabric.barrier()  # nobody writes what another still reads
         while self.position.epoch <= self.config.train.epochs:
             self._train_epoch(saver)
             self._finish_epoch()
@@ -156,7 +156,7 @@ class Trainer:
         image = batch.image
         if train.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
-        with distributed.whole_batch_norm(self.fabric):
+        with distributed.batch_norm(self.fabric, train.batch_norm):
             terms, hits = self._module(
                 image, batch.label, batch.index, (position.epoch, train.epochs, done, steps)
             )
@@ -184,6 +184,7 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the deployed network on every evaluation split, ``val/...``, ``test/...``."""
+        distributed.share_statistics(self.fabric, self.step, self.config.train.batch_norm)
         figures: dict[str, float] = {}
         for split, images in self.data.evals.items():
             choice = self.teacher_choices.get(split)
@@ -204,7 +205,9 @@ class Trainer:
         return row | {name: value / steps for name, value in sums.items()}
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on from here with the same bits."""
+        """Everything needed to go on from here with the same bits; all ranks must call it."""
+        distributed.share_statistics(self.fabric, self.step, self.config.train.batch_norm)
+        device = _device_stream(self.fabric.device)
         return {
             "run_id": self.config.run_id,
             "step": self.step.state_dict(),
@@ -212,23 +215,25 @@ class Trainer:
             "precision": self.fabric.strategy.precision.state_dict(),
             "position": vars(self.position),
             "method_stream": self.stream.get_state(),
-            "global_stream": torch.get_rng_state(),
-            "device_stream": _device_stream(self.fabric.device),
+            "global_streams": distributed.stack(self.fabric, torch.get_rng_state()),
+            "device_streams": None if device is None else distributed.stack(self.fabric, device),
         }
 
     def _resume(self) -> None:
         state = checkpoint.load(self.run)
         if state is None:
-            self.run.keep_metrics_until(0)
+            if self.fabric.is_global_zero:
+                self.run.keep_metrics_until(0)
             return
         self.step.load_state_dict(state["step"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.position = Position(**state["position"])
         self.stream.set_state(state["method_stream"])
-        torch.set_rng_state(state["global_stream"])
-        if state["device_stream"] is not None:
-            torch.cuda.set_rng_state(state["device_stream"], self.fabric.device)
+        mine = self.fabric.global_rank % len(state["global_streams"])
+        torch.set_rng_state(state["global_streams"][mine])
+        if state["device_streams"] is not None:
+            torch.cuda.set_rng_state(state["device_streams"][mine], self.fabric.device)
         if self.fabric.is_global_zero:
             self.run.keep_metrics_until(self.position.epoch - 1)
 
@@ -257,8 +262,9 @@ class _Saver:
 
     def save(self) -> None:
         """Write a checkpoint; raise :class:`Interrupted` if asked to stop."""
+        state = self._trainer.state()
         if self._trainer.fabric.is_global_zero:
-            checkpoint.save(self._trainer.run, self._trainer.state())
+            checkpoint.save(self._trainer.run, state)
         self._last = time.monotonic()
         if distributed.agree(self._trainer.fabric, self._should_stop()):
             raise Interrupted(f"stopped in epoch {self._trainer.position.epoch}")

@@ -14,20 +14,28 @@ from suite.config import OptimizerConfig, ScheduleConfig
 from suite.errors import UserError, unknown
 
 
-def make_optimizer(config: OptimizerConfig, module: nn.Module) -> Optimizer:
-    """An optimizer over all trainable parameters of ``module``. Raises :class:`UserError`."""
+def make_optimizer(config: OptimizerConfig, module: nn.Module, batch_size: int) -> Optimizer:
+    """An optimizer over all trainable parameters of ``module``; ``batch_size`` over all devices.
+
+    Raises :class:`UserError`.
+    """
     known = [str(name) for name in list_optimizers()]
     if config.name not in known:
         raise UserError(unknown("optimizer.name", config.name, known))
     optimizer: Optimizer = create_optimizer_v2(
         module,
         opt=config.name,
-        lr=config.lr,
+        lr=learning_rate(config, batch_size),
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         filter_bias_and_bn=not config.decay_norm_and_bias,
     )
     return optimizer
+
+
+def learning_rate(config: OptimizerConfig, batch_size: int) -> float:
+    """The rate before any schedule, see :attr:`OptimizerConfig.lr_batch_size`."""
+    return config.lr * (batch_size / config.lr_batch_size if config.lr_batch_size else 1.0)
 
 
 def make_schedule(config: ScheduleConfig, optimizer: Optimizer, epochs: int) -> Scheduler:

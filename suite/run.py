@@ -62,17 +62,7 @@ def _fabric(config: RunConfig, runtime: Runtime) -> Fabric:
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
     if config.train.precision == "16-mixed" and not _uses_cuda(runtime):
         raise UserError("train.precision '16-mixed' needs a GPU; on a CPU: 32-true, bf16-mixed")
-    alone = runtime.devices * runtime.nodes == 1
-    fabric = Fabric(
-        accelerator=runtime.accelerator,
-        devices=runtime.devices,
-        num_nodes=runtime.nodes,
-        precision=config.train.precision,
-        strategy="auto" if alone else "ddp_find_unused_parameters_true",
-        plugins=[LightningEnvironment()] if alone else None,
-    )
-    fabric.launch()
-    return fabric
+    return distributed.make_fabric(runtime, config.train.precision)
 
 
 def _uses_cuda(runtime: Runtime) -> bool:
@@ -95,7 +85,8 @@ def _assemble(
         student = student.to(memory_format=torch.channels_last)
     stream = generator(config.seed, "method", device=fabric.device)
     distiller = build_distiller(config, data, student.to(fabric.device), teacher, fabric, stream)
-    torch.manual_seed(derive_seed(config.seed, "layers"))  # dropout and stochastic depth
+    rank = [fabric.global_rank] if fabric.global_rank else []
+    torch.manual_seed(derive_seed(config.seed, "layers", *rank))  # dropout and stochastic depth
     step = Step(student, distiller, teacher)
     known = _teacher_choices(config, runtime, fabric, data, teacher)
     return Trainer(fabric, config, data, step, directory, stream, known)
@@ -214,6 +205,7 @@ def _write_result(spec: RunSpec, trainer: Trainer, started: str) -> None:
             "weights_sha256": weights_sha256(weights),
             "provenance": {
                 **provenance(trainer.fabric.device),
+                "ranks": trainer.fabric.world_size,
                 "started": started,
                 "finished": now(),
             },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from suite.claims import EXPIRY_SECONDS, is_alive, process_started
 from suite.config import RunSpec, Runtime
 from sweeps import jobs
+from sweeps.crew import Crew
 from sweeps.states import directory_of
 from sweeps.worker import Announce, Worker, mirror
 
@@ -35,6 +36,7 @@ class WorkerJob:
     launcher: tuple[int, str | None] | None = None  # local workers stop with their launcher
     _stop: bool = field(default=False, init=False)
     _requeue_asked: bool = field(default=False, init=False)
+    _crew: Crew = field(init=False)  # made in the job
 
     @classmethod
     def of(
@@ -62,14 +64,19 @@ class WorkerJob:
         environment = JobEnvironment()
         slurm_id = environment.job_id if environment.cluster == "slurm" else None
         runtime = Runtime.model_validate_json(self.runtime)
+        self._crew = crew = Crew(runtime, environment)
         try:
-            with mirror(runtime) as announce:
-                self._work(runtime, announce, slurm_id)
+            if crew.leads:
+                with mirror(runtime) as announce:
+                    self._work(runtime, announce, slurm_id)
+                crew.dismiss()
+            else:
+                crew.follow(runtime, self._should_stop)
         except Interrupted as stop:
             log.info("%s", stop)
         if self._stop:
-            self._leave(slurm_id, requeue)
-        if slurm_id is not None:
+            self._leave(slurm_id if crew.leads else None, requeue)
+        if crew.leads and (slurm_id is not None or crew.broken):
             self._check_finished(runtime.runs_root)
 
     def checkpoint(self) -> Any:
@@ -79,14 +86,15 @@ class WorkerJob:
         return DelayedSubmission(replace(self))
 
     def _work(self, runtime: Runtime, announce: Announce, slurm_id: str | None) -> None:
-        from suite.run import run
-
         worker = Worker(
-            self._specs(), runtime, self.since, self._should_stop, run, announce, slurm_id
+            self._specs(), runtime, self.since, self._should_stop, self._train, announce, slurm_id
         )
         if slurm_id is not None:
             worker.patience_seconds = PATIENCE_SECONDS
         worker.work()
+
+    def _train(self, spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool]) -> None:
+        self._crew.run(spec, runtime, should_stop)
 
     def _specs(self) -> list[RunSpec]:
         return [RunSpec.model_validate_json(text) for text in self.specs]
@@ -114,7 +122,7 @@ class WorkerJob:
     def _should_stop(self) -> bool:
         if self.launcher is not None and not is_alive(*self.launcher):
             self._stop = True
-        return self._stop
+        return self._stop or self._crew.broken
 
     def _leave(self, slurm_id: str | None, requeue: Any) -> NoReturn:
         """End the process after a stop, back into SLURM's queue where that is wanted.

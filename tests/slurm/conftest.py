@@ -15,9 +15,9 @@ from sweeps.jobs import available
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
     "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=128 methods=[scratch,kd] "
-    "seeds=[0,1] epochs=60"
+    "seeds=[0] epochs=40"
 )
-CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 2\nruns_per_job: 2\n"
+CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 3\nruns_per_job: 2\n"
 
 
 def pytest_collection_modifyitems(items):

@@ -5,11 +5,11 @@ from torch import nn
 
 from suite.config import OptimizerConfig, ScheduleConfig
 from suite.errors import UserError
-from suite.optim import make_optimizer, make_schedule
+from suite.optim import learning_rate, make_optimizer, make_schedule
 
 
 def rates(schedule_config, epochs, lr=0.05):
-    optimizer = make_optimizer(OptimizerConfig(lr=lr), nn.Linear(2, 2))
+    optimizer = make_optimizer(OptimizerConfig(lr=lr), nn.Linear(2, 2), 64)
     schedule = make_schedule(schedule_config, optimizer, epochs)
     found = []
     for epoch in range(1, epochs + 1):
@@ -54,7 +54,7 @@ def test_warmup_climbs_linearly_from_its_first_rate():
 
 def test_momentum_is_plain_sgd_and_decays_every_parameter():
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    optimizer = make_optimizer(OptimizerConfig(lr=0.1, weight_decay=5e-4), network)
+    optimizer = make_optimizer(OptimizerConfig(lr=0.1, weight_decay=5e-4), network, 64)
     (group,) = optimizer.param_groups
     assert (group["nesterov"], group["momentum"], group["weight_decay"]) == (False, 0.9, 5e-4)
     assert len(group["params"]) == 4
@@ -65,11 +65,17 @@ def test_decay_of_norm_and_bias_can_be_switched_off():
     config = OptimizerConfig(lr=0.1, weight_decay=5e-4, decay_norm_and_bias=False)
     decays = {
         group["weight_decay"]: len(group["params"])
-        for group in make_optimizer(config, network).param_groups
+        for group in make_optimizer(config, network, 64).param_groups
     }
     assert decays == {0.0: 3, 5e-4: 1}
 
 
 def test_an_unknown_optimizer_is_refused_with_the_known_ones():
     with pytest.raises(UserError, match=r"optimizer\.name 'sgdd'.*momentum"):
-        make_optimizer(OptimizerConfig(name="sgdd", lr=0.1), nn.Linear(2, 2))
+        make_optimizer(OptimizerConfig(name="sgdd", lr=0.1), nn.Linear(2, 2), 64)
+
+
+def test_the_rate_is_scaled_with_the_global_batch_only_where_its_own_batch_is_named():
+    assert learning_rate(OptimizerConfig(lr=0.1, lr_batch_size=256), 1024) == 0.4
+    assert learning_rate(OptimizerConfig(lr=0.1, lr_batch_size=256), 64) == 0.025
+    assert learning_rate(OptimizerConfig(lr=0.1), 1024) == 0.1
