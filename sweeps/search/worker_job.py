@@ -29,10 +29,8 @@ class QueueJob(WorkerJob):
         return cls([], runtime.model_dump_json(), 0.0, launcher, search)
 
     def _work(self, runtime: Runtime, announce: Announce, slurm_id: str | None) -> None:
-        from suite.run import run
-
         queue = Queue(runtime.runs_root, self.search)
-        worker = QueueWorker(queue, runtime, self._should_stop, run, announce, slurm_id)
+        worker = QueueWorker(queue, runtime, self._should_stop, self._train, announce, slurm_id)
         if slurm_id is not None:
             worker.poll_seconds = worker.longest_poll_seconds = SLURM_POLL_SECONDS
         worker.work()
