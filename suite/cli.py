@@ -40,6 +40,9 @@ Accelerator = Annotated[
 ]
 Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
+CheckpointSeconds = Annotated[
+    float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
+]
 Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
 Tracker = Annotated[
     Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
@@ -76,6 +79,7 @@ def sweep(
     nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
     tracker: Tracker = "wandb",
 ) -> None:
     """Train every run of an experiment that is missing, then print its table."""
@@ -91,6 +95,7 @@ def sweep(
         nodes=nodes,
         threads=threads,
         workers=workers,
+        checkpoint_seconds=checkpoint_seconds,
         tracker=tracker,
     )
     given, place = tuple(settings or []), runs_root.resolve()
@@ -218,6 +223,7 @@ def train(
     devices: Devices = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
     from suite.config import RunSpec, parse
@@ -231,6 +237,7 @@ def train(
         devices=devices,
         threads=threads,
         workers=workers,
+        checkpoint_seconds=checkpoint_seconds,
     )
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run(spec, runtime)
@@ -238,6 +245,44 @@ def train(
     last = json.loads((directory / "result.json").read_text())["last"]
     console.print_json(data=last)
     console.print(f"record: {directory}")
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this benchmark; can be repeated.")
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder with CIFAR-100; default: random images of its shape."),
+    ] = None,
+    accelerator: Accelerator = "auto",
+    threads: Threads = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Repeats, interleaved.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps a turn.")] = 4,
+    full: Annotated[bool, typer.Option(help="GPU: all 240 epochs instead of two.")] = False,
+    results: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("results/bench"),
+) -> None:
+    """Measure the suite's own speed, and write the figures to results/bench."""
+    import os
+
+    import torch
+
+    from bench.registry import Settings as BenchSettings
+    from bench.run import run
+
+    cuda = accelerator != "cpu" and torch.cuda.is_available()
+    settings = BenchSettings(
+        device="cuda" if cuda else "cpu",
+        threads=threads or len(os.sched_getaffinity(0)),
+        rounds=rounds,
+        steps=steps,
+        data_root=data_root,
+        full=full,
+    )
+    command = " ".join(["dskd-bench", *sys.argv[1:]])
+    if not run(only or [], settings, results, command, console):
+        raise typer.Exit(1)
 
 
 @app.command(name="methods")

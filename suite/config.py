@@ -110,6 +110,11 @@ class OptimizerConfig(Closed):
     """False: no weight decay on biases and normalisation layers."""
     clip_grad_norm: float | None = Field(None, gt=0)
 
+    def at(self, batch_size: int) -> OptimizerConfig:
+        """The same with the learning rate for so many images a step, over all devices."""
+        scale = 1.0 if self.lr_batch_size is None else batch_size / self.lr_batch_size
+        return self.model_copy(update={"lr": scale * self.lr, "lr_batch_size": None})
+
 
 class ScheduleConfig(Closed):
     """Learning rate over epochs."""
@@ -133,6 +138,7 @@ class TrainConfig(Closed):
     """Evaluate after every so many epochs; the last epoch always."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = False
+    """Always; without it, where it pays (see ``Runtime.fast``)."""
     batch_norm: Literal["global", "local"] = "global"
     """With several devices: statistics over the images of all, so that their number changes no
     result, or of each device apart, which saves communication and depends on their number."""
@@ -199,6 +205,9 @@ class Runtime(Closed):
     nodes: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch in one run; None leaves torch's choice."""
+    fast: bool = True
+    """What changes no number beyond floating-point order: the frozen teacher's batch normalisation
+    folded into its convolutions, channels_last where it pays, the optimizer in one kernel."""
     deterministic: bool = True
     """Deterministic kernels, so that a resumed run ends with the same bits (CPU and GPU)."""
     workers: int = Field(4, ge=0)

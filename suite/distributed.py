@@ -18,34 +18,20 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.distributed.nn import functional as collectives
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from suite.config import Runtime
-
 Scope = Literal["global", "local"]
 STEPS_BETWEEN_VOTES = 8
 """Ranks agree on stopping and saving after so many steps: a vote costs a synchronisation."""
 
 
-def make_fabric(runtime: Runtime, precision: Any = "32-true") -> Fabric:
-    """A launched Fabric: alone in this process, or one of ``devices`` x ``nodes`` ranks."""
-    alone = runtime.devices * runtime.nodes == 1
-    ddp = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
-    fabric = Fabric(
-        accelerator=runtime.accelerator,
-        devices=runtime.devices,
-        num_nodes=runtime.nodes,
-        precision=precision,
-        strategy="auto" if alone else ddp,
-        plugins=[LightningEnvironment()] if alone else None,
-    )
-    fabric.launch()
-    return fabric
+def strategy() -> DDPStrategy:
+    """Data parallelism that sends gradients alone: all ranks compute the same buffers."""
+    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
 
 
 def gather(fabric: Fabric, tensor: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
+from lightning_fabric import Fabric
 from torch import distributed
 
 from suite.config import RunSpec, Runtime
@@ -26,7 +27,7 @@ class Crew:
 
     def __init__(self, runtime: Runtime, job: JobEnvironment) -> None:
         """Wait until all are there. Must be made before anything is trained."""
-        from suite.distributed import make_fabric
+        from suite.distributed import strategy
 
         self.leads = job.global_rank == 0
         self.broken = False
@@ -38,7 +39,12 @@ class Crew:
             os.environ["MASTER_PORT"] = str(PORTS[int(job.job_id) % len(PORTS)])
         self._group: distributed.ProcessGroup | None = None
         if size > 1:
-            make_fabric(runtime)  # opens the connection that later ones find
+            Fabric(  # opens the connection that those of the runs find
+                accelerator=runtime.accelerator,
+                devices=runtime.devices,
+                num_nodes=runtime.nodes,
+                strategy=strategy(),
+            ).launch()
             group = distributed.new_group(backend="gloo", timeout=PATIENCE)
             self._group = cast(distributed.ProcessGroup, group)
 
