@@ -13,6 +13,7 @@ if ! command -v slurmctld >/dev/null || ! command -v slurmdbd >/dev/null; then
     slurm-wlm slurmdbd mariadb-server munge >/dev/null
 fi
 host=$(hostname -s)
+grep -q ' n1 n2$' /etc/hosts || echo '127.0.0.1 n1 n2' >>/etc/hosts # ranks meet at the first node
 
 wait_for() { # SECONDS COMMAND...: until the command succeeds
   local left=$1

@@ -86,7 +86,7 @@ def make_fabric(config: RunConfig, runtime: Runtime) -> Fabric:
         devices=runtime.devices,
         num_nodes=runtime.nodes,
         precision=config.train.precision,
-        strategy="auto" if alone else "ddp_find_unused_parameters_true",
+        strategy="auto" if alone else distributed.strategy(),
         plugins=[LightningEnvironment()] if alone else None,
     )
     fabric.launch()
@@ -108,7 +108,8 @@ def build_trainer(
     student = student.to(fabric.device)
     stream = generator(config.seed, "method", device=fabric.device)
     distiller = build_distiller(config, data, student, teacher, fabric, stream)
-    torch.manual_seed(derive_seed(config.seed, "layers"))  # dropout and stochastic depth
+    rank = [fabric.global_rank] if fabric.global_rank else []
+    torch.manual_seed(derive_seed(config.seed, "layers", *rank))  # dropout and stochastic depth
     step = Step(student, distiller).to(memory_format=ground.layout)
     return Trainer(
         fabric,

@@ -42,6 +42,9 @@ Accelerator = Annotated[
 ]
 Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
+CheckpointSeconds = Annotated[
+    float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
+]
 Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
 FeatureEpochs = Annotated[
     int,
@@ -51,19 +54,22 @@ Tracker = Annotated[
     Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
 ]
 
+ExecutorName = Annotated[
+    Literal["auto", "debug", "local", "slurm"],
+    typer.Option(help="auto: slurm where sbatch exists, else local processes."),
+]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
+]
+
 
 @app.command()
 def sweep(
     experiment: Experiment = "dskd_digits",
     settings: Settings = None,
-    executor: Annotated[
-        Literal["auto", "debug", "local", "slurm"],
-        typer.Option(help="auto: slurm where sbatch exists, else local processes."),
-    ] = "auto",
-    cluster: Annotated[
-        Path | None,
-        typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
-    ] = None,
+    executor: ExecutorName = "auto",
+    cluster: ClusterFile = None,
     jobs: Annotated[
         int | None,
         typer.Option(help="Runs (SLURM: jobs) at a time; default: one per core or device."),
@@ -80,6 +86,7 @@ def sweep(
     threads: Threads = None,
     workers: Workers = 4,
     feature_epochs: FeatureEpochs = 6,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
     tracker: Tracker = "wandb",
 ) -> None:
     """Train every run of an experiment that is missing, then print its table."""
@@ -96,6 +103,7 @@ def sweep(
         threads=threads,
         workers=workers,
         feature_epochs=feature_epochs,
+        checkpoint_seconds=checkpoint_seconds,
         tracker=tracker,
     )
     given, place = tuple(settings or []), runs_root.resolve()
@@ -108,6 +116,62 @@ def sweep(
         _sync(runs_root, stem(experiment))
     if report:
         _report(runs_root, summary.manifest)
+    raise typer.Exit(summary.exit_status)
+
+
+@app.command()
+def search(
+    name: Annotated[
+        str, typer.Argument(help="A search that ships with the suite, or a path to your own YAML.")
+    ] = "dskd_digits_search",
+    settings: Settings = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials per method, in place of the search's budget.")
+    ] = None,
+    executor: ExecutorName = "auto",
+    cluster: ClusterFile = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Workers (default: one per core or device).")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DSKD_STORAGE", help="Database of the study as a URL (default: a journal file)."
+        ),
+    ] = None,
+    tuned: Annotated[
+        Path | None, typer.Option(help="Where chosen settings go (default: sweeps/tuned).")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    threads: Threads = None,
+    workers: Workers = 4,
+    tracker: Tracker = "wandb",
+) -> None:
+    """Search hyper-parameters on validation accuracy; a second call goes on with the study."""
+    from sweeps.search.launch import How
+    from sweeps.search.launch import search as run_search
+
+    runtime = _runtime(
+        runs_root=runs_root,
+        data_root=data_root,
+        accelerator=accelerator,
+        devices=devices,
+        threads=threads,
+        workers=workers,
+        tracker=tracker,
+    )
+    how = How(executor, jobs, cluster, storage, **({"tuned_root": tuned} if tuned else {}))
+    summary = run_search(name, settings or [], runtime, how, trials=trials, console=console)
+    for path in summary.chosen:
+        console.print(f"chosen settings: {path}")
+    if report:
+        from analysis.search.report import build
+
+        console.print(build(summary.record, summary.record.with_name("report")))
     raise typer.Exit(summary.exit_status)
 
 
@@ -194,6 +258,7 @@ def train(
     devices: Devices = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
     from suite.config import RunSpec, parse
@@ -207,6 +272,7 @@ def train(
         devices=devices,
         threads=threads,
         workers=workers,
+        checkpoint_seconds=checkpoint_seconds,
     )
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run(spec, runtime)

@@ -100,11 +100,20 @@ class OptimizerConfig(Closed):
 
     name: str = "momentum"
     lr: float = Field(gt=0)
+    lr_batch_size: int | None = Field(None, ge=1)
+    """The batch size that ``lr`` is for: it is scaled in proportion to ``train.batch_size`` (the
+    linear rule of Goyal et al. 2017, Sec. 2.1). None: ``lr`` as it is. The number of devices never
+    changes it, since the batch size counts the images of all devices."""
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     decay_norm_and_bias: bool = True
     """False: no weight decay on biases and normalisation layers."""
     clip_grad_norm: float | None = Field(None, gt=0)
+
+    def at(self, batch_size: int) -> OptimizerConfig:
+        """The same with the learning rate for so many images a step, over all devices."""
+        scale = 1.0 if self.lr_batch_size is None else batch_size / self.lr_batch_size
+        return self.model_copy(update={"lr": scale * self.lr, "lr_batch_size": None})
 
 
 class ScheduleConfig(Closed):
@@ -130,6 +139,9 @@ class TrainConfig(Closed):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = False
     """Always; without it, where it pays (see ``Runtime.fast``)."""
+    batch_norm: Literal["global", "local"] = "global"
+    """With several devices: statistics over the images of all, so that their number changes no
+    result, or of each device apart, which saves communication and depends on their number."""
 
 
 class RunConfig(Closed):

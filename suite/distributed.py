@@ -1,8 +1,11 @@
 """Several devices train one student as one device would: the global batch is what counts.
 
-``train.batch_size`` is that of all devices together and the learning rate belongs to it, so nothing
-is rescaled when devices are added. Batch normalisation, relations within a batch, memory banks and
-random draws all refer to the global batch; what is left is the order of floating-point sums.
+``train.batch_size`` is that of all devices together and the learning rate belongs to it (see
+``optimizer.lr_batch_size``), so nothing is rescaled when devices are added. Batch normalisation,
+relations within a batch, memory banks and random draws all refer to the global batch; what is left
+is the order of floating-point sums. The exceptions are ``train.batch_norm: local`` and dropout,
+which every rank draws for itself. Buffers are not sent around, since all ranks compute the same
+ones: CRD's banks alone would be 51 MB before every step on CIFAR-100.
 
 Shapes: B images of this rank, w ranks, C channels.
 """
@@ -11,18 +14,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.distributed.nn import functional as collectives
 from torch.nn import functional
-from torch.nn.parallel import DistributedDataParallel
 from torch.overrides import TorchFunctionMode
 
+Scope = Literal["global", "local"]
 STEPS_BETWEEN_VOTES = 8
 """Ranks agree on stopping and saving after so many steps: a vote costs a synchronisation."""
+
+
+def strategy() -> DDPStrategy:
+    """Data parallelism that sends gradients alone: all ranks compute the same buffers."""
+    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
 
 
 def gather(fabric: Fabric, tensor: Tensor) -> Tensor:
@@ -37,9 +46,13 @@ def gather(fabric: Fabric, tensor: Tensor) -> Tensor:
     return gathered.transpose(0, 1).flatten(0, 1)  # row i of rank r is row i w + r
 
 
-def whole_batch_norm(fabric: Fabric) -> AbstractContextManager[Any]:
-    """Within it, batch normalisation in training takes its statistics over all ranks' images."""
-    return _WholeBatchNorm() if fabric.world_size > 1 else nullcontext()
+def batch_norm(fabric: Fabric, scope: Scope) -> AbstractContextManager[Any]:
+    """Within it, batch normalisation in training takes its statistics over the ``scope``.
+
+    ``global``: the images of all ranks; ``local``: those of each rank, as without this context.
+    """
+    whole = fabric.world_size > 1 and scope == "global"
+    return _WholeBatchNorm() if whole else nullcontext()
 
 
 class _WholeBatchNorm(TorchFunctionMode):
@@ -99,14 +112,24 @@ def _sum_over_ranks(tensor: Tensor) -> Tensor:
     return total
 
 
-def keep_buffers_at_home(module: nn.Module) -> None:
-    """Tell data parallelism not to send buffers around: all ranks compute the same ones.
+@torch.no_grad()
+def share_statistics(fabric: Fabric, module: nn.Module, scope: Scope) -> None:
+    """Give all ranks the mean of their running statistics where each has its own.
 
-    CRD's banks alone would be 51 MB before every step on CIFAR-100.
+    Running averages are linear: taking the mean once or often makes no difference.
     """
-    names = [name for name, _ in module.named_buffers()]
-    ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
-    ignore(module, names)
+    if fabric.world_size == 1 or scope == "global":
+        return
+    for name, buffer in module.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.copy_(cast(Tensor, fabric.all_reduce(buffer, reduce_op="mean")))
+
+
+def stack(fabric: Fabric, state: Tensor) -> Tensor:
+    """A CPU tensor of every rank: [w, *shape], on the CPU; all ranks must call it."""
+    if fabric.world_size == 1:
+        return state[None]
+    return cast(Tensor, fabric.all_gather(state.to(fabric.device))).cpu()
 
 
 def agree(fabric: Fabric, wish: bool) -> bool:

@@ -108,9 +108,10 @@ class Trainer:
         self.teacher = teacher
         self.teacher_choices = teacher_choices
         self.position = Position()
-        self.optimizer = make_optimizer(config.optimizer, step, fused=fused)
+        self.optimizer = make_optimizer(
+            config.optimizer.at(config.train.batch_size), step, fused=fused
+        )
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
-        distributed.keep_buffers_at_home(step)
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
         self._steps_per_epoch = data.train.steps(config.train.batch_size, fabric.world_size)
         self._globals = _global_streams(fabric.device)  # dropout and stochastic depth
@@ -140,11 +141,11 @@ class Trainer:
         done = (position.epoch - 1) * self._steps_per_epoch + position.step_in_epoch
         progress = (position.epoch, epochs, done, self._steps_per_epoch)
         logits, taps = (teacher.logits, teacher.taps) if teacher is not None else (None, {})
-        with self._own_globals():
-            with distributed.whole_batch_norm(self.fabric):
-                terms, hits = self._module(
-                    batch.image, batch.label, batch.index, progress, logits, taps
-                )
+        scope = self.config.train.batch_norm
+        with self._own_globals(), distributed.batch_norm(self.fabric, scope):
+            terms, hits = self._module(
+                batch.image, batch.label, batch.index, progress, logits, taps
+            )
             loss = torch.stack(list(terms.values())).sum()
             self.fabric.backward(loss)
         if self.config.optimizer.clip_grad_norm is not None:
@@ -182,6 +183,7 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the deployed network on every evaluation split, ``val/...``, ``test/...``."""
+        self._share_statistics()
         figures: dict[str, float] = {}
         for split, images in self.data.evals.items():
             choice = self.teacher_choices.get(split)
@@ -202,7 +204,8 @@ class Trainer:
         return row | {name: value / steps for name, value in sums.items()}
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on from here with the same bits."""
+        """Everything needed to go on from here with the same bits; all ranks must call it."""
+        self._share_statistics()
         return {
             "run_id": self.config.run_id,
             "step": self.step.state_dict(),
@@ -210,29 +213,37 @@ class Trainer:
             "precision": self.fabric.strategy.precision.state_dict(),
             "position": vars(self.position),
             "method_stream": self.stream.get_state(),
-            "global_streams": self._globals,
+            "global_streams": [distributed.stack(self.fabric, it) for it in self._globals],
         }
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; all ranks must call it."""
+        state = self.state()
         if self.fabric.is_global_zero:
-            checkpoint.save(self.run, self.state())
+            checkpoint.save(self.run, state)
 
     def resume(self) -> None:
         """Go on from the checkpoint, or from the start where there is none."""
-        state = checkpoint.load(self.run)
-        if state is None:
-            self.run.keep_metrics_until(0)
-            return
+        rows = len(self.run.read_metrics())
+        state = checkpoint.load(self.run, lambda it: _ahead(it["position"]["epoch"] - 1, rows))
+        self.fabric.barrier()  # nobody writes what another still reads
+        if state is not None:
+            self._restore(state)
+        if self.fabric.is_global_zero:
+            self.run.keep_metrics_until(self.position.epoch - 1)
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.step.load_state_dict(state["step"])
         self.optimizer.load_state_dict(state["optimizer"])
         match_layouts(self.optimizer)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.position = Position(**state["position"])
         self.stream.set_state(state["method_stream"])
-        self._globals = state["global_streams"]
-        if self.fabric.is_global_zero:
-            self.run.keep_metrics_until(self.position.epoch - 1)
+        rank = self.fabric.global_rank
+        self._globals = [streams[rank % len(streams)] for streams in state["global_streams"]]
+
+    def _share_statistics(self) -> None:
+        distributed.share_statistics(self.fabric, self.step, self.config.train.batch_norm)
 
     @contextmanager
     def _own_globals(self) -> Iterator[None]:
@@ -252,6 +263,11 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
             "lower optimizer.lr or the method's weights"
         )
     return {name: value for name, value in row.items() if name not in broken}
+
+
+def _ahead(epochs: int, rows: int) -> str | None:
+    """The fault of a checkpoint after so many epochs when so many rows of metrics are left."""
+    return f"metrics.jsonl is whole for {rows} of its {epochs} epochs" if rows < epochs else None
 
 
 def _global_streams(device: torch.device) -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 from lightning_fabric import Fabric
@@ -101,10 +101,22 @@ def _train(
     return failures
 
 
+class _RunLog(logging.FileHandler):
+    """A log line that the disk has no room for stops nothing and is reported by nobody."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Nothing."""
+
+    def close(self) -> None:
+        """Close without complaint."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def _logging_to(directory: RunDirectory) -> Iterator[None]:
     """Send the log of this run to its own ``log.txt``."""
-    handler = logging.FileHandler(directory.log)
+    handler = _RunLog(directory.log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

@@ -58,6 +58,7 @@ class Cluster(Closed):
             "constraint": self.constraint,
             "nodes": runtime.nodes,
             "ntasks_per_node": runtime.devices if several else None,
+            "srun_args": ["--kill-on-bad-exit=1"] if several else None,
             "gpus_per_node": self._gpus(runtime) or None,
             "cpus_per_task": self.cpus,
             "mem": f"{self.memory_gb}GB",

@@ -52,7 +52,10 @@ class LocalWorkers:
                 first = number * runtime.devices % len(gpus) if gpus else 0
                 visible = gpus[first : first + runtime.devices]
                 pool.update_parameters(
-                    timeout_min=LOCAL_MINUTES, gpus_per_node=len(visible), visible_gpus=visible
+                    timeout_min=LOCAL_MINUTES,
+                    tasks_per_node=runtime.devices,
+                    gpus_per_node=len(visible),
+                    visible_gpus=visible,
                 )
                 jobs.append(pool.submit(job))
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from suite.claims import EXPIRY_SECONDS, is_alive, process_started
 from suite.config import RunSpec, Runtime
 from sweeps import jobs
+from sweeps.crew import Crew
 from sweeps.states import directory_of
 from sweeps.worker import Announce, Worker, mirror
 
@@ -35,6 +36,7 @@ class WorkerJob:
     launcher: tuple[int, str | None] | None = None  # local workers stop with their launcher
     _stop: bool = field(default=False, init=False)
     _requeue_asked: bool = field(default=False, init=False)
+    _crew: Crew = field(init=False)  # made in the job
 
     @classmethod
     def of(
@@ -56,20 +58,18 @@ class WorkerJob:
         """
         from submitit import JobEnvironment
 
-        from suite.run import Interrupted
-
         requeue = self._install_signals()
         environment = JobEnvironment()
         slurm_id = environment.job_id if environment.cluster == "slurm" else None
         runtime = Runtime.model_validate_json(self.runtime)
-        try:
-            with mirror(runtime) as announce:
-                self._work(runtime, announce, slurm_id)
-        except Interrupted as stop:
-            log.info("%s", stop)
+        self._crew = crew = Crew(runtime, environment)
+        if crew.leads:
+            self._lead(runtime, slurm_id)
+        else:
+            crew.follow(runtime, self._should_stop)
         if self._stop:
-            self._leave(slurm_id, requeue)
-        if slurm_id is not None:
+            self._leave(slurm_id if crew.leads else None, requeue)
+        if crew.leads and (slurm_id is not None or crew.broken):
             self._check_finished(runtime.runs_root)
 
     def checkpoint(self) -> Any:
@@ -78,16 +78,30 @@ class WorkerJob:
 
         return DelayedSubmission(replace(self))
 
+    def _lead(self, runtime: Runtime, slurm_id: str | None) -> None:
+        from suite.run import Interrupted
+
+        try:
+            with mirror(runtime) as announce:
+                self._work(runtime, announce, slurm_id)
+        except Interrupted as stop:
+            log.info("%s", stop)
+        self._crew.dismiss()
+
     def _work(self, runtime: Runtime, announce: Announce, slurm_id: str | None) -> None:
-        from suite.run import run, run_packed
+        from suite.run import run_packed
 
         worker = Worker(
-            self._specs(), runtime, self.since, self._should_stop, run, announce, slurm_id
+            self._specs(), runtime, self.since, self._should_stop, self._train, announce, slurm_id
         )
-        worker.run_packed = run_packed
+        if runtime.devices * runtime.nodes == 1:
+            worker.run_packed = run_packed
         if slurm_id is not None:
             worker.patience_seconds = PATIENCE_SECONDS
         worker.work()
+
+    def _train(self, spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool]) -> None:
+        self._crew.run(spec, runtime, should_stop)
 
     def _specs(self) -> list[RunSpec]:
         return [RunSpec.model_validate_json(text) for text in self.specs]
@@ -115,7 +129,7 @@ class WorkerJob:
     def _should_stop(self) -> bool:
         if self.launcher is not None and not is_alive(*self.launcher):
             self._stop = True
-        return self._stop
+        return self._stop or self._crew.broken
 
     def _leave(self, slurm_id: str | None, requeue: Any) -> NoReturn:
         """End the process after a stop, back into SLURM's queue where that is wanted.

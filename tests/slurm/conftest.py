@@ -13,11 +13,12 @@ import pytest
 from sweeps.jobs import available
 
 ROOT = Path(__file__).parents[2]
+EXPERIMENT = "dskd_digits"
 SETTINGS = (
     "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=128 methods=[scratch,kd] "
-    "seeds=[0,1] epochs=60"
+    "seeds=[0] epochs=40"
 )
-CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 2\nruns_per_job: 2\n"
+CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 3\nruns_per_job: 2\n"
 
 
 def pytest_collection_modifyitems(items):
@@ -43,20 +44,15 @@ class Sweep:
         self.cluster.write_text(CLUSTER)
         self.launchers = []
 
-    def start(self, settings=SETTINGS, experiment="dskd_digits", executor="slurm", tree=ROOT):
+    def start(self, settings=SETTINGS, *more, executor="slurm", tree=ROOT, experiment=EXPERIMENT):
         """A launcher as the user starts it."""
-        options = [
-            f"--executor={executor}",
-            f"--runs-root={self.root}",
-            f"--cluster={self.cluster}",
-        ]
-        fixed = ["--accelerator=cpu", "--threads=1", "--tracker=none", "--no-report"]
+        options = [f"--executor={executor}", f"--cluster={self.cluster}", "--accelerator=cpu"]
+        options += ["--threads=1", "--tracker=none", *more]
+        if "--report" not in more:
+            options.append("--no-report")
+        words = ["sweep", str(experiment), "--set", settings, f"--runs-root={self.root}", *options]
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "suite.cli", "sweep", str(experiment), "--set", settings),
-                *options,
-                *fixed,
-            ],
+            [sys.executable, "-m", "suite.cli", *words],
             env={**os.environ, "PYTHONPATH": str(tree)},
             cwd=tree,
             stdout=subprocess.PIPE,
@@ -66,6 +62,11 @@ class Sweep:
         self.launchers.append(process)
         return process
 
+    def bench(self, command, settings=SETTINGS, experiment=EXPERIMENT):
+        """What another command prints."""
+        words = [command, str(experiment), "--set", settings, f"--runs-root={self.root}"]
+        return slurm(sys.executable, "-m", "suite.cli", *words)
+
     def finish(self, process, seconds=300):
         """(exit status, output) of a launcher; requeued jobs need not wait their two minutes."""
         deadline = time.monotonic() + seconds
@@ -74,6 +75,12 @@ class Sweep:
             time.sleep(1)
         out, _ = process.communicate(timeout=5)
         return process.returncode, out
+
+    def train(self, *arguments, **options):
+        """What the launcher of a sweep that ends well has printed."""
+        status, out = self.finish(self.start(*arguments, **options))
+        assert status == 0, out
+        return out
 
     def release_requeued(self):
         for line in slurm("squeue", "-h", "-t", "PENDING", "-r", "-o", "%i %r").splitlines():
@@ -162,6 +169,5 @@ def sweep(tmp_path):
 def unbroken(tmp_path_factory):
     """Weights of all runs of SETTINGS, trained in one process without any interruption."""
     made = Sweep(tmp_path_factory.mktemp("unbroken"))
-    status, out = made.finish(made.start(executor="debug"))
-    assert status == 0, out
+    made.train(executor="debug")
     return made.hashes()

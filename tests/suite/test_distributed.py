@@ -24,14 +24,14 @@ TOLERANCE = 1e-4
 rank's own images instead the gaps are 0.03 to 0.9."""
 
 
-def spec_of(method, teacher=None, lr=0.005, epochs=2, batch_size=32):
+def spec_of(method, teacher=None, lr=0.005, epochs=2, batch_size=32, **train):
     student = {"name": "cifar_resnet8", "options": {"widths": [4, 4, 8, 16]}}
     config = {
         "data": {"name": "fake", "train_limit": 160},
         "student": student,
         "method": {"name": method, "options": OPTIONS.get(method, {})},
         "optimizer": {"lr": lr},
-        "train": {"epochs": epochs, "batch_size": batch_size},
+        "train": {"epochs": epochs, "batch_size": batch_size, **train},
     }
     if teacher is not None and methods.find(method).uses_teacher:
         config["teacher"] = student | {"run_id": teacher.run_id}
@@ -43,16 +43,17 @@ def spec_of(method, teacher=None, lr=0.005, epochs=2, batch_size=32):
 TEACHER = spec_of("scratch", lr=0.05, epochs=8, batch_size=16)
 """It has learnt something: DIST divides by the spread of its predictions."""
 STUDENTS = [spec_of(method, TEACHER) for method in METHODS]
+LOCAL = spec_of("kd", TEACHER, batch_norm="local")
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Folder of runs trained by one process, and of the same runs trained by two."""
     place = tmp_path_factory.mktemp("distributed")
-    train(place / "one", [TEACHER, *STUDENTS], [], devices=1)
+    train(place / "one", [TEACHER, *STUDENTS, LOCAL], [], devices=1)
     shutil.copytree(place / "one" / "teachers", place / "two" / "teachers")
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    train(place / "two", STUDENTS, torchrun, devices=2)
+    train(place / "two", [*STUDENTS, LOCAL], torchrun, devices=2)
     return place
 
 
@@ -86,6 +87,13 @@ def test_losses_of_both_are_the_same_rows(runs, spec):
     for one, two in zip(*rows, strict=True):
         for key in (key for key in one if key.startswith("train/")):
             assert two[key] == pytest.approx(one[key], rel=1e-4, abs=1e-5), key
+
+
+def test_statistics_of_each_rank_apart_are_another_training(runs):
+    weights, others = (load_file(directory.weights) for directory in directories(runs, LOCAL))
+    gaps = [(weights[name] - others[name]).abs().max().item() for name in weights]
+    assert max(gaps) > 10 * TOLERANCE
+    assert [it.read_result()["ranks"] for it in directories(runs, LOCAL)] == [1, 2]
 
 
 def test_every_method_that_relates_images_to_each_other_is_among_those_tested():

@@ -110,3 +110,9 @@ def test_the_fused_optimizer_makes_the_same_step(name):
         for _ in range(3):
             step_of(optimizer, layer, torch.contiguous_format)
     torch.testing.assert_close(quick.weight, plain.weight)
+
+
+def test_the_rate_is_scaled_with_the_global_batch_only_where_its_own_batch_is_named():
+    assert OptimizerConfig(lr=0.1, lr_batch_size=256).at(1024).lr == 0.4
+    assert OptimizerConfig(lr=0.1, lr_batch_size=256).at(64).lr == 0.025
+    assert OptimizerConfig(lr=0.1).at(1024).lr == 0.1
