@@ -120,6 +120,7 @@ def build_trainer(
         teacher,
         ground.choices,
         fused=runtime.fast,
+        graphed=runtime.graphs and fabric.device.type == "cuda" and fabric.world_size == 1,
     )
 
 
