@@ -122,6 +122,7 @@ def build_trainer(
         ground.choices,
         fused=runtime.fast,
         keep_features_after=features.epochs_to_keep(config.train.epochs, runtime.feature_epochs),
+        graphed=runtime.graphs and fabric.device.type == "cuda" and fabric.world_size == 1,
     )
 
 

@@ -211,6 +211,8 @@ class Runtime(Closed):
     pack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """At most so many runs that share images, order and teacher train side by side in one process.
     ``auto``: 8 on a GPU, 4 on a CPU, fewer where that would leave workers idle; image folders 1."""
+    graphs: bool = True
+    """One GPU: whole steps are recorded and replayed as CUDA graphs, where the method allows it."""
     deterministic: bool = True
     """Deterministic kernels, so that a resumed run ends with the same bits (CPU and GPU)."""
     workers: int = Field(4, ge=0)
