@@ -55,7 +55,7 @@ def read(path: Path, run_id: str, names: Sequence[str] = NEEDED) -> dict[str, Ar
 
 
 def _name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
+    return "/".join(path.parts[-3:])  # experiment, run, file
 
 
 @dataclass(frozen=True)

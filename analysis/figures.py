@@ -101,7 +101,8 @@ class Pictures:
         yield Picture(
             "ranks",
             "Average rank over pairs and seeds (1 is best); a bar joins methods whose ranks differ "
-            "by less than the critical difference (Nemenyi, 5 %). Blocks with a hole are left out.",
+            "by less than the critical difference (Nemenyi, 5 %). Seeds of a pair with a "
+            "hole, and methods without a result, are left out.",
             self.ranks,
         )
 
@@ -258,13 +259,12 @@ class Pictures:
 
     def ranks(self) -> Figure | None:
         """Critical-difference diagram over all columns and seeds."""
-        scores = np.stack([self.grid.array(label).ravel() for label in self.grid.labels], axis=1)
-        if not 3 <= len(self.grid.labels) <= RANKED:
+        scores = {label: self.grid.array(label).ravel() for label in self.grid.labels}
+        there = [label for label, values in scores.items() if len(stats.present(values))]
+        if not 3 <= len(there) <= RANKED:
             return None
-        ranks = stats.average_ranks(scores)
-        if ranks.blocks < 2:
-            return None
-        return rank_figure(ranks, self.grid.labels, self.colours)
+        ranks = stats.average_ranks(np.stack([scores[label] for label in there], axis=1))
+        return None if ranks.blocks < 2 else rank_figure(ranks, there, self.colours)
 
     def _finished(self, key: ColumnKey) -> pd.DataFrame:
         students = self.grid.students

@@ -177,7 +177,7 @@ class Gaps:
     epochs: pd.DataFrame
     """The same and ``epoch``, with :data:`OVER_EPOCHS`, for runs that kept features on the way."""
     faults: pd.DataFrame
-    """Finished runs without figures: ``label, pair, seed, directory, reason``."""
+    """Finished runs without figures: ``label, pair, seed, reason``."""
 
 
 class Job(NamedTuple):
@@ -201,7 +201,7 @@ def gaps(collected: Collected, cache_folder: Path | None = None) -> Gaps:
         known = facts[source.key]
         rows += [{**run[KEYS], **row} for row in _by_view(known)]
         if "fault" in known:
-            place = {name: run[name] for name in ("label", "pair", "seed", "directory")}
+            place = {name: run[name] for name in ("label", "pair", "seed")}
             faults.append({**place, "reason": known["fault"]})
     epochs = _over_epochs(runs, where, root, cache_folder and cache_folder / "gaps-epochs.json")
     final = pd.DataFrame(rows)

@@ -47,7 +47,7 @@ def trajectory_distance(
         axes.plot(range(len(values)), values, "o-", color=colours[label], ms=3)
     _scale_steps(axes, max(map(len, distances.values())))
     label_ends(axes, [(label, float(it[-1]), colours[label]) for label, it in distances.items()])
-    axes.set_ylabel("Fréchet distance to the teacher\n← closer")
+    axes.set_ylabel("Fréchet distance\n← closer")
     return axes
 
 
@@ -64,7 +64,7 @@ def trajectory_figure(
     denoising_trajectory(axes[0, 0], surprise, colours)
     if distances:
         trajectory_distance(axes[0, 1], distances, colours)
-    figure.suptitle(title, fontsize=8, fontweight="bold")
+    axes[0, 0].set_title(title)
     for panel in axes.flat:
         panel.grid(axis="y")
     return figure

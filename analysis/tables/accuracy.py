@@ -81,6 +81,14 @@ def score_cell(cell: GridCell, mark: str = "") -> Cell:
     return Cell(text, mark if cell.complete else "hole")
 
 
+def name_cell(grid: Grid, label: str, key: ColumnKey) -> Cell:
+    """The row's name; ``kd (2/3 runs)`` where a mean over its runs lacks some."""
+    cell = grid.cell(label, key)
+    return (
+        Cell(label) if cell.complete else Cell(f"{label} ({cell.n}/{cell.expected} runs)", "hole")
+    )
+
+
 def _teacher_row(grid: Grid, gains: int) -> Row:
     cells = [Cell("teacher")]
     for key in grid.columns:

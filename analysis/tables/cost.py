@@ -11,6 +11,7 @@ from analysis import stats
 from analysis.grid import ColumnKey, Grid, pair_name
 from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
+from analysis.tables.accuracy import name_cell
 from analysis.tables.text import count, duration, mebibytes, number
 
 
@@ -31,7 +32,7 @@ def cost(grid: Grid) -> Table:
             scored = stats.mean(grid.cell(label, key).scores)
             cells = [
                 Cell(pair_name(key.pair)),
-                Cell(label),
+                name_cell(grid, label, key),
                 Cell(duration(seconds)),
                 Cell(mebibytes(mean_of(runs, "peak_memory_bytes"))),
                 Cell(count(mean_of(runs, "parameters/train_extra"))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
@@ -11,7 +12,7 @@ from analysis.feature_files import MISSING
 from analysis.gap import METRICS, NOISE, Gaps
 from analysis.grid import pair_name
 from analysis.render import Cell, Column, Row, Table
-from analysis.tables.text import DASH, mean_cell, number
+from analysis.tables.text import mean_cell, number
 
 
 def gaps(frame: pd.DataFrame) -> Table | None:
@@ -31,7 +32,7 @@ def gaps(frame: pd.DataFrame) -> Table | None:
         title="Gap between teacher and student features",
         columns=[*HEAD, *(Column(metric.title) for metric in METRICS.values())],
         rows=rows,
-        caption="On held-out images; mean ± standard deviation over runs.",
+        caption="On held-out images; mean ± standard deviation over n runs.",
         notes=(
             "Fréchet, MMD and Wasserstein compare the teacher's features with the student's after "
             "the best linear map, fitted on training images; Fréchet in units of the teacher's "
@@ -42,27 +43,22 @@ def gaps(frame: pd.DataFrame) -> Table | None:
 
 
 def gap_intervals(frame: pd.DataFrame) -> Table | None:
-    """Half widths of 95 % intervals over runs and over images, beside the means."""
+    """Means with half widths of their 95 % intervals over runs and over images."""
     known = [name for name in METRICS if f"{name}{NOISE}" in frame]
     if frame.empty or not known:
         return None
     rows = []
     for label, pair, cells, runs in _cells(frame):
-        values = [cell for name in known for cell in _interval_cells(runs, name)]
+        values = [_interval_cell(runs, name) for name in known]
         rows.append(Row([*cells, *values], label, pair))
-    columns = [
-        Column(f"{METRICS[name].title}{part}")
-        for name in known
-        for part in ("", ", ± runs", ", ± images")
-    ]
     return Table(
         name="gap-intervals",
         title="How sure the gap is",
-        columns=[*HEAD, *columns],
+        columns=[*HEAD, *(Column(METRICS[name].title) for name in known)],
         rows=rows,
         caption=(
-            "Mean, and half the width of two 95 % intervals: Student's over runs, and the "
-            "bootstrap's over held-out images (closed form, normal)."
+            "Mean ± half the width of its 95 % interval over runs (Student's), and in brackets of "
+            "that over held-out images (the bootstrap's, closed form)."
         ),
         notes=(
             "The runs of a method see the same images, so that the interval over images does not "
@@ -81,35 +77,42 @@ def gap_holes(gaps: Gaps) -> Table | None:
         faults = faults[~faults["reason"].str.endswith(MISSING)]
     if faults.empty:
         return None
-    names = ("label", "pair", "seed", "directory", "reason")
+    names = ["label", "pair", "seed", "reason"]
     rows = [
-        Row([Cell(label), Cell(pair_name(pair)), Cell(str(seed)), Cell(place), Cell(why, "hole")])
-        for label, pair, seed, place, why in faults[list(names)].itertuples(index=False)
+        Row([Cell(label), Cell(pair_name(pair)), Cell(str(seed)), Cell(why, "hole")], label, pair)
+        for label, pair, seed, why in faults[names].itertuples(index=False)
     ]
     return Table(
         name="gap-holes",
         title="Finished runs without gap figures",
-        columns=[Column("seed") if name == "seed" else Column(name, "l") for name in names],
+        columns=[
+            *(Column(name, "l") for name in ("method", "pair")),
+            Column("seed"),
+            Column("reason", "l"),
+        ],
         rows=rows,
         caption="Their accuracies count; no gap figure above holds them.",
     )
 
 
-HEAD = (Column("Pair", "l"), Column("Method", "l"), Column("features", "l"))
+HEAD = (Column("Pair", "l"), Column("Method", "l"), Column("features", "l"), Column("n"))
 
 
 def _cells(frame: pd.DataFrame) -> Iterator[tuple[str, str, list[Cell], pd.DataFrame]]:
-    """Label, pair, the first three cells and the runs of every row."""
+    """Label, pair, the first cells and the runs of every row."""
     several = frame["recipe"].nunique() > 1
     keys = ["dataset", "recipe", "pair", "label", "view"]
     for (_, recipe, pair, label, view), runs in frame.groupby(keys, sort=False):
         name = pair_name(str(pair)) + (f" ({recipe})" if several else "")
-        yield str(label), str(pair), [Cell(name), Cell(str(label)), Cell(str(view))], runs
+        cells = [Cell(name), Cell(str(label)), Cell(str(view)), Cell(str(len(runs)))]
+        yield str(label), str(pair), cells, runs
 
 
-def _interval_cells(runs: pd.DataFrame, name: str) -> list[Cell]:
+def _interval_cell(runs: pd.DataFrame, name: str) -> Cell:
+    """``0.77 ± 0.05 (0.02)``"""
     digits = METRICS[name].digits + 1
     low, high = stats.t_interval(runs[name])
-    halves = (high - low) / 2, stats.NORMAL_95 * stats.mean(runs[f"{name}{NOISE}"])
-    shown = [Cell(f"± {number(half, digits)}") if half == half else DASH for half in halves]
-    return [Cell(number(stats.mean(runs[name]), digits)), *shown]
+    over_images = stats.NORMAL_95 * stats.mean(runs[f"{name}{NOISE}"])
+    over_runs = "" if math.isnan(low) else f" ± {number((high - low) / 2, digits)}"
+    middle = number(stats.mean(runs[name]), digits)
+    return Cell(f"{middle}{over_runs} ({number(over_images, digits)})")

@@ -44,9 +44,12 @@ def p_text(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def seeds_text(n: int | None) -> str:
-    """None is what :func:`analysis.stats.seeds_needed` gives beyond 1,000."""
-    return ">1000" if n is None else str(n)
+def seeds_text(difference: float, spread: float) -> str:
+    """Pairs of runs that find ``difference``, at most 1,000; a dash for an unknown spread."""
+    if math.isnan(spread):
+        return "–"
+    n = stats.seeds_needed(difference, spread)
+    return f">{stats.MOST_SEEDS}" if n is None else str(n)
 
 
 def count(value: float, *, sign: bool = False) -> str:

@@ -27,6 +27,8 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
     rows: list[Row] = []
     for key in grid.columns:
         for number, label in enumerate(labels):
+            if not grid.cell(label, key).expected:
+                continue
             runs = grid.runs(label, key)
             values = [Cell(_value(runs[name].iloc[0]) if len(runs) else "–") for name in options]
             cells = [Cell(pair_name(key.pair)), Cell(label), *values]

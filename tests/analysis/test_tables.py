@@ -205,3 +205,19 @@ def test_a_figure_of_the_best_epoch_is_compared_with_our_best_epoch(cifar):
 
 def test_digits_have_no_published_figures(finished):
     assert tables.published_figures(Grid(collect(finished.root, finished.manifest))) is None
+
+
+def test_means_over_fewer_runs_than_expected_are_marked_in_every_table(store):
+    fill(store, "kd", [90.0, 91.0])
+    store.fail(store.add("kd", 2))
+    grid = grid_of(store)
+    for table in (tables.cost(grid), tables.selection(grid)):
+        assert table.rows[0].cells[0].mark == "hole"
+        assert table.rows[0].cells[0].text == "kd (2/3 runs)"
+
+
+def test_an_unknown_spread_needs_an_unknown_number_of_seeds(store):
+    fill(store, "scratch", [80.0])
+    fill(store, "kd", [90.0])
+    (row,) = tables.comparisons(grid_of(store)).rows
+    assert row.cells[-1].text == "–"
