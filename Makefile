@@ -18,13 +18,16 @@ SETTINGS := $(if $(strip $(SET)),--set '$(SET)')
 BOOTSTRAP ?= python3
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep report status cancel sync bench test test-slurm chaos check format clean help setup
+.PHONY: sweep search report status cancel sync bench test test-slurm chaos check format clean help setup
 
 sweep: $(READY)  ## train every run of EXP that is missing, then print its table (default: EXP=dskd_digits)
 	$(BENCH) sweep '$(EXP)' $(SETTINGS) $(ARGS)
 
-report: $(READY)  ## tables and figures of EXP from the runs that exist
-	$(BENCH) report '$(EXP)' $(SETTINGS) $(ARGS)
+search: $(READY)  ## search hyper-parameters on validation accuracy (default: EXP=dskd_digits_search)
+	$(BENCH) search '$(if $(filter file,$(origin EXP)),dskd_digits_search,$(EXP))' $(SETTINGS) $(ARGS)
+
+report: $(READY)  ## tables and figures of EXP (one or several) from the runs that exist
+	$(BENCH) report $(EXP) $(SETTINGS) $(ARGS)
 
 status: $(READY)  ## how far the runs of EXP are
 	$(BENCH) status '$(EXP)' $(SETTINGS) $(ARGS)

@@ -14,7 +14,7 @@ from typing import Any, Self
 import pandas as pd
 
 FILES = ("config.json", "result.json", "failure.json", "metrics.jsonl")
-MAKERS = ("cache.py", "records.py", "features.py", "gap.py")
+MAKERS = ("cache.py", "records.py", "features.py", "feature_files.py", "gap.py", "image_noise.py")
 """The modules whose code decides what the facts are: another version of them starts afresh."""
 
 Facts = dict[str, Any]

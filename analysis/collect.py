@@ -75,28 +75,45 @@ class MetricsFiles:
         return read_metrics(self.runs_root / directory / "metrics.jsonl")
 
 
-def collect(runs_root: Path, manifest: Path, cache: Path | None = None) -> Collected:
-    """Read what ``manifest`` expects. ``cache`` is a file that makes the next call fast.
+def collect(
+    runs_root: Path, manifest: Path | Sequence[Path], cache: Path | None = None
+) -> Collected:
+    """Read what one manifest expects, or several together. ``cache``: a file that makes the next
+    call fast.
 
-    Raises :class:`CollectError` for an unreadable manifest; a fault in a run is a row's state.
+    The same run in several experiments counts once, from where it is finished. Raises
+    :class:`CollectError` for an unreadable manifest; a fault in a run is a row's state.
     """
-    content = _read_manifest(manifest)
-    entries = pd.DataFrame(content["runs"]).drop_duplicates(subset=["run_id", "pair", "label"])
-    entries = entries.reset_index(drop=True)
+    paths = [manifest] if isinstance(manifest, Path) else manifest
+    contents = [_read_manifest(path) for path in paths]
+    entries = pd.DataFrame(
+        [
+            {"dataset": content["dataset"], **entry}
+            for content in contents
+            for entry in content["runs"]
+        ]
+    )
     facts = _facts(runs_root, entries["directory"].unique().tolist(), cache)
     runs = entries.join(facts, on="directory")
-    if "dataset" not in runs:
-        runs.insert(0, "dataset", content["dataset"])
     _distrust(runs)
+    runs = _each_once(runs)
     judge(runs)
     return Collected(
-        experiment=str(content["experiment"]),
-        command=str(content.get("command", "")),
-        note=str(content.get("note", "")),
+        experiment=" + ".join(str(content["experiment"]) for content in contents),
+        command="\n".join(filter(None, (str(it.get("command", "")) for it in contents))),
+        note="\n\n".join(filter(None, (str(it.get("note", "")) for it in contents))),
         runs=runs,
         runs_root=runs_root,
         rows_of=MetricsFiles(runs_root),
     )
+
+
+def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
+    """A run that is listed twice in one place of the table keeps one row, a finished one if any."""
+    unfinished = (runs["state"] != FINISHED).sort_values(kind="stable")
+    place = ["run_id", "recipe", "pair", "label"]
+    kept = runs.loc[unfinished.index].drop_duplicates(subset=place).index
+    return runs.loc[kept.sort_values()].reset_index(drop=True)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Shapes: M images, D features, P features of the other network, K classes, H hash
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,27 +56,46 @@ def mmd(x: ArrayLike, y: ArrayLike, bandwidth: float, *, paired: bool = False) -
     x [M, D], y [N, D]: mean k(x, x') + mean k(y, y') over different rows - 2 mean k(x, y) (Gretton
     et al. 2012, eq. 3). About 0 (also slightly negative) for equal distributions, at most 2, no
     unit. The bandwidth must be the same for all that is compared: take it from the teacher.
-    ``paired``: row i of both is the same image; k(x_i, y_i) is left out, since the two are not
-    independent (ibid., the form with h, below eq. 3), and the figure stays unbiased.
+    ``paired``: row i of both is the same image, see :func:`paired_mmd_parts`.
     """
+    if paired:
+        return float(paired_mmd_parts(x, y, bandwidth).mean())
     a, b = _same_width(x, y)
     if len(a) < 2 or len(b) < 2:
         raise FeatureError(f"mmd needs at least 2 rows, got {len(a)} and {len(b)}")
+    kernel = _gaussian_kernel(bandwidth)
+    inside_a = (kernel(a, a).sum() - len(a)) / (len(a) * (len(a) - 1))
+    inside_b = (kernel(b, b).sum() - len(b)) / (len(b) * (len(b) - 1))
+    return float(inside_a + inside_b - 2 * kernel(a, b).mean())
+
+
+def paired_mmd_parts(x: ArrayLike, y: ArrayLike, bandwidth: float) -> Array:
+    """What each image adds to the :func:`mmd` of pairs (row i of both is the same image): [M].
+
+    Mean over the other images j of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i); the mean
+    of the parts is unbiased, since k(x_i, y_i), whose sides are not independent, is left out
+    (Gretton et al. 2012, the form with h, below eq. 3).
+    """
+    a, b = _same_width(x, y)
+    if len(a) != len(b):
+        raise FeatureError(f"rows must correspond: {len(a)} and {len(b)} rows")
+    if len(a) < 2:
+        raise FeatureError(f"mmd needs at least 2 rows, got {len(a)}")
+    kernel = _gaussian_kernel(bandwidth)
+    across = kernel(a, b)
+    terms = kernel(a, a) + kernel(b, b) - across - across.T  # [M, M]
+    found: Array = (terms.sum(axis=1) - np.diag(terms)) / (len(a) - 1)
+    return found
+
+
+def _gaussian_kernel(bandwidth: float) -> Callable[[Array, Array], Array]:
     if not bandwidth > 0:
         raise FeatureError(f"bandwidth is {bandwidth!r}, must be above 0")
 
     def kernel(left: Array, right: Array) -> Array:
         return np.exp(_squared_distances(left, right) / (-2 * bandwidth**2))
 
-    inside_a = (kernel(a, a).sum() - len(a)) / (len(a) * (len(a) - 1))
-    inside_b = (kernel(b, b).sum() - len(b)) / (len(b) * (len(b) - 1))
-    across = kernel(a, b)
-    if not paired:
-        return float(inside_a + inside_b - 2 * across.mean())
-    if len(a) != len(b):
-        raise FeatureError(f"rows must correspond: {len(a)} and {len(b)} rows")
-    between = (across.sum() - np.trace(across)) / (len(a) * (len(a) - 1))
-    return float(inside_a + inside_b - 2 * between)
+    return kernel
 
 
 def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,15 +14,16 @@ from matplotlib.figure import Figure
 from analysis import stats, variants
 from analysis.collect import Collected, epochs
 from analysis.embed import pca_plane, tsne
+from analysis.feature_files import UnusableError, sources
 from analysis.features import Array, angles
-from analysis.gap import View, sources
+from analysis.gap import OVER_EPOCHS, Gaps, View, trajectory_distances
 from analysis.gap import views as views_of
 from analysis.grid import ColumnKey, Grid, pair_name
 from analysis.plots.cost import cost_figure
 from analysis.plots.curves import curves_figure
 from analysis.plots.densities import Ridge, centred_norms, densities_figure
 from analysis.plots.embedding import Cloud, embedding_figure
-from analysis.plots.gaps import gap_accuracy_figure, gaps_figure
+from analysis.plots.gaps import gap_accuracy_figure, gap_epochs_figure, gaps_figure
 from analysis.plots.ranks import rank_figure
 from analysis.plots.sensitivity import sensitivity_figure
 from analysis.plots.style import DENOISED, STUDENT, TEACHER, colours, markers
@@ -56,7 +58,9 @@ CAPTIONS = {
     "method, small ones single runs.",
     "sensitivity": "accuracy over two options of a method, mean ± standard deviation; bold: best.",
     "gap": "distance between student and teacher features on held-out images. Large marks are "
-    "means, ticks single runs, bars 95 % t intervals.",
+    "means, ticks single runs; 95 % intervals: broad over runs, thin over images.",
+    "gap-epochs": "the gap over training: mean over the first runs of a method, the band is their "
+    "range; lower is closer but for CKA. Held-out images.",
     "gap-accuracy": "does closing the gap buy accuracy? Large marks are means of a method, small "
     "ones single runs; ρ is Spearman's rank correlation of the means.",
     "embedding": "held-out images in the plane of the teacher's two principal axes; the student's "
@@ -66,8 +70,9 @@ CAPTIONS = {
     "the best linear map from training images), one embedding for all methods. First seed.",
     "densities": "angle to the teacher's feature of the same image, and norm of the centred "
     "feature; the small tick is the median. Held-out images, first seed.",
-    "trajectory": "probability that the teacher's head gives the label while the feature is "
-    "denoised: mean over held-out images, the band holds the middle half of them. First seed.",
+    "trajectory": "the feature while it is denoised: probability that the teacher's head gives "
+    "the label (mean over held-out images, the band holds the middle half of them), and Fréchet "
+    "distance to the teacher's features over their total variance. First seed.",
     "health": "health figures logged in training: mean over runs, the band is their range.",
 }
 
@@ -75,7 +80,7 @@ CAPTIONS = {
 class Pictures:
     """Pictures of an experiment, one set per column of the accuracy table."""
 
-    def __init__(self, grid: Grid, gaps: pd.DataFrame, *, with_tsne: bool = False) -> None:
+    def __init__(self, grid: Grid, gaps: Gaps, *, with_tsne: bool = False) -> None:
         self.grid = grid
         self.gaps = gaps
         self.with_tsne = with_tsne
@@ -96,7 +101,8 @@ class Pictures:
         yield Picture(
             "ranks",
             "Average rank over pairs and seeds (1 is best); a bar joins methods whose ranks differ "
-            "by less than the critical difference (Nemenyi, 5 %). Blocks with a hole are left out.",
+            "by less than the critical difference (Nemenyi, 5 %). Seeds of a pair with a "
+            "hole, and methods without a result, are left out.",
             self.ranks,
         )
 
@@ -120,7 +126,17 @@ class Pictures:
             [label for label in self.grid.labels if label in set(table["label"])],
             self.colours,
             stats.mean(teacher) if len(teacher) else None,
+            self._names(key, table.groupby("label")["run_id"].nunique()),
         )
+
+    def _names(self, key: ColumnKey, drawn: pd.Series) -> dict[str, str]:
+        """``kd (2/3)`` where fewer runs than expected are drawn."""
+        expected = {str(label): self.grid.cell(str(label), key).expected for label in drawn.index}
+        return {
+            label: f"{label} ({drawn[label]}/{n})"
+            for label, n in expected.items()
+            if drawn[label] < n
+        }
 
     def cost(self, key: ColumnKey) -> Figure | None:
         """Accuracy against training time."""
@@ -133,23 +149,32 @@ class Pictures:
 
     def sensitivity(self, key: ColumnKey) -> Figure | None:
         """Accuracy over two options of one method."""
-        runs = self._finished(key)
+        runs = self.grid.students[self.grid.students["column"] == key]
+        if self._finished(key).empty:
+            return None
         for method in dict.fromkeys(runs["method"]):
             own = runs[runs["method"] == method]
             options = variants.grid_options(own)
             if options is not None:
-                own = own.assign(accuracy=own[self.grid.figure])
+                own = own.assign(accuracy=own[self.grid.figure].where(own["state"] == FINISHED))
                 return sensitivity_figure(own, *options, f"{method}, {pair_name(key.pair)}")
         return None
 
     def gap(self, key: ColumnKey) -> Figure | None:
         """Gap metrics per method."""
-        frame = self._gaps_of(key)
+        frame = _of_key(self.gaps.runs, key)
         return None if frame.empty else gaps_figure(frame, self.grid.labels)
+
+    def gap_epochs(self, key: ColumnKey) -> Figure | None:
+        """Gap metrics over training."""
+        frame = _of_key(self.gaps.epochs, key)
+        if frame.empty or frame["epoch"].nunique() < 2:
+            return None
+        return gap_epochs_figure(frame, OVER_EPOCHS, self.colours)
 
     def gap_accuracy(self, key: ColumnKey) -> Figure | None:
         """Gap metrics of the student's features against its accuracy."""
-        frame = self._gaps_of(key)
+        frame = _of_key(self.gaps.runs, key)
         if frame.empty:
             return None
         runs = self._finished(key)[["run_id", "label", self.grid.figure]]
@@ -213,14 +238,16 @@ class Pictures:
 
     def trajectory(self, key: ColumnKey) -> Figure | None:
         """Teacher-head probability of the label over sampling steps."""
-        surprise = {
-            label: arrays["heldout/inspect/trajectory_nll"]
-            for label, arrays in self._first_features(key)
-            if arrays.get("heldout/inspect/trajectory_nll", np.empty(0)).ndim == 2
-        }
+        surprise: dict[str, Array] = {}
+        distances: dict[str, Array] = {}
+        for label, arrays in self._first_features(key):
+            if arrays.get("heldout/inspect/trajectory_nll", np.empty(0)).ndim == 2:
+                surprise[label] = arrays["heldout/inspect/trajectory_nll"]
+                found = trajectory_distances(arrays)
+                distances |= {} if found is None else {label: found}
         if not surprise:
             return None
-        return trajectory_figure(surprise, pair_name(key.pair), self.colours)
+        return trajectory_figure(surprise, distances, pair_name(key.pair), self.colours)
 
     def health(self, key: ColumnKey) -> Figure | None:
         """Diagnostics over epochs."""
@@ -232,13 +259,12 @@ class Pictures:
 
     def ranks(self) -> Figure | None:
         """Critical-difference diagram over all columns and seeds."""
-        scores = np.stack([self.grid.array(label).ravel() for label in self.grid.labels], axis=1)
-        if not 3 <= len(self.grid.labels) <= RANKED:
+        scores = {label: self.grid.array(label).ravel() for label in self.grid.labels}
+        there = [label for label, values in scores.items() if len(stats.present(values))]
+        if not 3 <= len(there) <= RANKED:
             return None
-        ranks = stats.average_ranks(scores)
-        if ranks.blocks < 2:
-            return None
-        return rank_figure(ranks, self.grid.labels, self.colours)
+        ranks = stats.average_ranks(np.stack([scores[label] for label in there], axis=1))
+        return None if ranks.blocks < 2 else rank_figure(ranks, there, self.colours)
 
     def _finished(self, key: ColumnKey) -> pd.DataFrame:
         students = self.grid.students
@@ -258,7 +284,8 @@ class Pictures:
         where = dict(zip(runs.index, sources(runs), strict=True))
         for label in self.grid.labels[:PANELS]:
             for index in runs.index[runs["label"] == label][:1]:
-                yield label, where[index].read(self.collected.runs_root)
+                with suppress(UnusableError):
+                    yield label, where[index].read(self.collected.runs_root)
 
     def _views(self, key: ColumnKey) -> dict[str, dict[str, View]]:
         """Label -> view name -> view, of the first seed."""
@@ -271,13 +298,12 @@ class Pictures:
             self._known_views = {key: complete}  # one column at a time: they can be large
         return self._known_views[key]
 
-    def _gaps_of(self, key: ColumnKey) -> pd.DataFrame:
-        if self.gaps.empty:
-            return self.gaps
-        chosen = np.ones(len(self.gaps), dtype=bool)
-        for name, value in key._asdict().items():
-            chosen &= (self.gaps[name] == value).to_numpy()
-        return self.gaps[chosen]
+
+def _of_key(frame: pd.DataFrame, key: ColumnKey) -> pd.DataFrame:
+    chosen = np.ones(len(frame), dtype=bool)
+    for name, value in key._asdict().items() if len(frame) else ():
+        chosen &= (frame[name] == value).to_numpy()
+    return frame[chosen]
 
 
 def _cloud(views: dict[str, View], place: Callable[[Array], Array]) -> Cloud:

@@ -12,38 +12,34 @@ Shapes: M images, D features.
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis import features
+from analysis import features, image_noise
 from analysis.cache import Facts, FactsCache, FileState, file_state
 from analysis.collect import Collected
+from analysis.feature_files import Source, UnusableError, epochs_kept, read, sources
 from analysis.features import Array
 from analysis.records import FINISHED
 
-FILE = "features.npz"
-SPLITS = ("train", "heldout")
-NEEDED = (
-    "label",
-    "index",
-    "student_pooled",
-    "teacher_pooled",
-    "inspect/original",
-    "inspect/denoised",
-    "inspect/trajectory_nll",
-)
 VIEWS = ("student", "original", "denoised")
 SEED = 20260213  # directions and hyperplanes, the same for all runs
 SLICES, BITS = 64, 256
 IMAGES = 500
 """Kernel metrics use the first so many images: their cost grows with the square."""
+SEEDS = 3
+"""The gap over epochs is measured for at most so many runs of a cell."""
+KEYS = ["dataset", "recipe", "pair", "label", "seed", "run_id"]
+NOISE = "/image_sd"
+"""Suffix of a metric's deviation over other images, see :mod:`analysis.image_noise`."""
 
 
 class Metric(NamedTuple):
@@ -65,6 +61,10 @@ METRICS = {
     "class_gap": Metric("class gap", 2, False),
     "class_geometry": Metric("class geometry", 2, True),
 }
+
+
+OVER_EPOCHS = ("cka", "unexplained", "frechet")
+"""Metrics of the gap over epochs: those that are quick to compute."""
 
 
 @dataclass(frozen=True)
@@ -106,126 +106,174 @@ def _same(x: Array, y: Array) -> bool:
     return x.shape == y.shape and np.allclose(x, y, rtol=1e-3, atol=1e-4)
 
 
+def trajectory_distances(arrays: dict[str, Array]) -> Array | None:
+    """Relative Fréchet distance to the teacher of what each sampling step left [steps + 1].
+
+    On held-out images, through the linear map of the features before denoising; None where the
+    method kept no trajectory.
+    """
+    steps = arrays.get("heldout/inspect/trajectory")  # [M, steps + 1, D]
+    original, target = (
+        arrays.get(f"train/{name}") for name in ("inspect/original", "teacher_pooled")
+    )
+    if steps is None or steps.ndim != 3 or original is None or target is None:
+        return None
+    teacher = arrays["heldout/teacher_pooled"]
+    fitted, unit = features.fit_linear_map(original, target), features.total_variance(teacher)
+    distances = [
+        features.frechet_distance(fitted(steps[:, step]), teacher) / unit
+        for step in range(steps.shape[1])
+    ]
+    return np.array(distances)
+
+
 def measure(view: View) -> dict[str, float]:
-    """All of :data:`METRICS` for one view."""
-    mapped, teacher = view.mapped, view.teacher
+    """All of :data:`METRICS` for one view, and the deviation of four of them over other images."""
+    mapped, teacher, quick = view.mapped, view.teacher, _quick(view)
     variance = features.total_variance(teacher)
     few, few_teacher = mapped[:IMAGES], teacher[:IMAGES]
     width = features.median_bandwidth(few_teacher)
+    parts = features.paired_mmd_parts(few, few_teacher, width)
     rng = np.random.default_rng(SEED)
     centred = mapped - mapped.mean(axis=0), teacher - teacher.mean(axis=0)
+    influences = {
+        "cka": image_noise.cka_influence(view.raw, teacher),
+        "unexplained": image_noise.unexplained_influence(mapped, teacher),
+        "frechet": image_noise.relative_frechet_influence(
+            mapped, teacher, quick["frechet"] * variance
+        ),
+        "mmd": 1000 * image_noise.mmd_influence(parts),
+    }
     return {
-        "cka": features.linear_cka(view.raw, teacher),
-        "unexplained": features.unexplained_variance(mapped, teacher),
-        "frechet": features.frechet_distance(mapped, teacher) / variance,
-        "mmd": 1000 * features.mmd(few, few_teacher, width, paired=True),
+        **quick,
+        "mmd": 1000 * float(parts.mean()),
         "wasserstein": features.sliced_wasserstein(mapped, teacher, rng, SLICES)
         / np.sqrt(variance / teacher.shape[1]),
         "hash_agreement": features.hash_agreement(mapped, teacher, rng, BITS),
         "angle": float(np.nanmean(features.angles(*centred))),
         "class_gap": float(features.class_gap(mapped, teacher, view.label).mean()),
         "class_geometry": features.class_geometry(view.raw, teacher, view.label),
+        **{f"{name}{NOISE}": image_noise.deviation(it) for name, it in influences.items()},
     }
 
 
-def read(path: Path, names: Sequence[str] = NEEDED) -> dict[str, Array]:
-    """These arrays of a ``features.npz``, as float64; empty if it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            there = [f"{split}/{name}" for split in SPLITS for name in names]
-            found = {name: file[name] for name in there if name in file.files}
-            return {name: np.asarray(array, dtype=np.float64) for name, array in found.items()}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError):
-        return {}
+def _quick(view: View) -> dict[str, float]:
+    """:data:`OVER_EPOCHS`."""
+    mapped, teacher = view.mapped, view.teacher
+    return {
+        "cka": features.linear_cka(view.raw, teacher),
+        "unexplained": features.unexplained_variance(mapped, teacher),
+        "frechet": features.frechet_distance(mapped, teacher) / features.total_variance(teacher),
+    }
 
 
 @dataclass(frozen=True)
-class Source:
-    """A run's features and, for a student without a teacher, a run that has the teacher's."""
+class Gaps:
+    """The gap figures of an experiment."""
 
-    directory: str
-    teacher_directory: str
-
-    @property
-    def key(self) -> str:
-        """Name in the cache."""
-        return f"{self.directory} {self.teacher_directory}"
-
-    def state(self, root: Path) -> FileState:
-        """Of both files; empty if one is missing."""
-        own = file_state(root / self.directory, (FILE,))
-        other = file_state(root / self.teacher_directory, (FILE,))
-        return {FILE: own[FILE], "teacher": other[FILE]} if own and other else {}
-
-    def read(self, root: Path) -> dict[str, Array]:
-        """Arrays with the teacher's; without them when the images are not the same."""
-        arrays = read(root / self.directory / FILE)
-        if self.directory == self.teacher_directory or "heldout/teacher_pooled" in arrays:
-            return arrays
-        other = read(root / self.teacher_directory / FILE)
-        names = [f"{split}/index" for split in ("train", "heldout")]
-        if any(not np.array_equal(arrays.get(n, np.empty(0)), other.get(n, ())) for n in names):
-            return arrays
-        return {k: v for k, v in other.items() if k.endswith("/teacher_pooled")} | arrays
+    runs: pd.DataFrame
+    """One row per finished run and view: ``dataset, recipe, pair, label, seed, run_id, view``, the
+    metrics, and ``<metric>/image_sd`` for those whose deviation over images is known."""
+    epochs: pd.DataFrame
+    """The same and ``epoch``, with :data:`OVER_EPOCHS`, for runs that kept features on the way."""
+    faults: pd.DataFrame
+    """Finished runs without figures: ``label, pair, seed, reason``."""
 
 
-def sources(runs: pd.DataFrame) -> list[Source]:
-    """Where the features of each finished run of ``runs`` and its teacher's are, in order."""
-    lenders: dict[tuple[object, ...], str] = {}
-    taught = runs[runs["teacher"].notna()]
-    for _, run in taught.iterrows():
-        lenders.setdefault((run["dataset"], run["recipe"], run["pair"]), run["directory"])
-    found = []
-    for _, run in runs.iterrows():
-        own = run["directory"]
-        lender = lenders.get((run["dataset"], run["recipe"], run["pair"]), own)
-        found.append(Source(own, own if isinstance(run["teacher"], str) else lender))
-    return found
+class Job(NamedTuple):
+    """One measurement and what it depends on."""
+
+    key: str
+    state: FileState
+    measure: Callable[[], Facts]
 
 
-def frame(collected: Collected, cache: Path | None = None, threads: int = 2) -> pd.DataFrame:
-    """One row per finished run and view: ``dataset, recipe, pair, label, seed, view`` and metrics.
-
-    Runs without usable features have no row. ``cache``: a file that makes the next call fast.
-    """
+def gaps(collected: Collected, cache_folder: Path | None = None) -> Gaps:
+    """Measure every finished student with features. ``cache_folder``: makes the next call fast."""
     runs = collected.students()
     runs = runs[runs["state"] == FINISHED]
     where = sources(runs)
-    facts = _measured(collected.runs_root, list(dict.fromkeys(where)), cache, threads)
-    rows = []
-    keys = ["dataset", "recipe", "pair", "label", "seed", "run_id"]
+    root = collected.runs_root
+    jobs = [Job(it.key, it.state(root), partial(_of_run, it, root)) for it in where]
+    facts = _measured(jobs, cache_folder and cache_folder / "gaps.json")
+    rows, faults = [], []
     for (_, run), source in zip(runs.iterrows(), where, strict=True):
         known = facts[source.key]
-        for view in VIEWS:
-            if f"{view}/cka" in known:
-                values = {name: known.get(f"{view}/{name}", np.nan) for name in METRICS}
-                rows.append({**{key: run[key] for key in keys}, "view": view, **values})
+        rows += [{**run[KEYS], **row} for row in _by_view(known)]
+        if "fault" in known:
+            place = {name: run[name] for name in ("label", "pair", "seed")}
+            faults.append({**place, "reason": known["fault"]})
+    epochs = _over_epochs(runs, where, root, cache_folder and cache_folder / "gaps-epochs.json")
+    final = pd.DataFrame(rows)
+    return Gaps(final, _with_last(epochs, final, runs), pd.DataFrame(faults))
+
+
+def _over_epochs(
+    runs: pd.DataFrame, where: Sequence[Source], root: Path, cache: Path | None
+) -> pd.DataFrame:
+    """The epochs before the last, of the first runs of each cell."""
+    place = [name for name in KEYS if name not in ("seed", "run_id")]
+    first = runs.groupby(place, sort=False).cumcount() < SEEDS
+    found = []
+    for (_, run), source in zip(runs[first].iterrows(), np.array(where)[first], strict=True):
+        for epoch, path in epochs_kept(root / source.directory).items():
+            state = source.state(root) | file_state(path.parent, (path.name,))
+            job = Job(f"{source.key} {epoch}", state, partial(_of_epoch, source, root, path))
+            found.append(({**run[KEYS], "epoch": epoch}, job))
+    facts = _measured([job for _, job in found], cache)
+    rows = [{**row, **values} for row, job in found for values in _by_view(facts[job.key])]
     return pd.DataFrame(rows)
 
 
-def _measured(
-    root: Path, where: list[Source], cache: Path | None, threads: int
-) -> dict[str, Facts]:
+def _with_last(epochs: pd.DataFrame, final: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The last epoch is that of the record."""
+    if epochs.empty:
+        return epochs
+    last = final[final["run_id"].isin(epochs["run_id"])]
+    known = runs.drop_duplicates("run_id").set_index("run_id")["last/epoch"]
+    last = last.assign(epoch=last["run_id"].map(known).astype(int))
+    return pd.concat([epochs, last[list(epochs)]], ignore_index=True)
+
+
+def _by_view(facts: Facts) -> list[dict[str, object]]:
+    rows = []
+    for view in VIEWS:
+        prefix = f"{view}/"
+        values = {k.removeprefix(prefix): v for k, v in facts.items() if k.startswith(prefix)}
+        if values:
+            rows.append({"view": view, **values})
+    return rows
+
+
+def _measured(jobs: Sequence[Job], cache: Path | None) -> dict[str, Facts]:
     known = FactsCache.load(cache)
-    states = {source: source.state(root) for source in where}
-    fresh = [source for source in where if not known.has(source.key, states[source])]
-
-    def measured(source: Source) -> Facts:
-        return _measure_run(source.read(root)) if states[source] else {}
-
-    with ThreadPoolExecutor(threads) as pool:
-        for source, facts in zip(fresh, pool.map(measured, fresh), strict=True):
-            known.put(source.key, states[source], facts)
+    fresh = [job for job in jobs if not known.has(job.key, job.state)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for job, facts in zip(fresh, pool.map(lambda job: job.measure(), fresh), strict=True):
+            known.put(job.key, job.state, facts)
     if fresh and cache is not None:
         known.save(cache)
-    return known.facts([source.key for source in where])
+    return known.facts([job.key for job in jobs])
 
 
-def _measure_run(arrays: dict[str, Array]) -> Facts:
+def _of_run(source: Source, root: Path) -> Facts:
+    return _facts(lambda: source.read(root), measure)
+
+
+def _of_epoch(source: Source, root: Path, path: Path) -> Facts:
+    def arrays() -> dict[str, Array]:
+        last = source.read(root)
+        kept = {name: it for name, it in last.items() if "/inspect/" not in name}
+        return kept | read(path, source.run_id)
+
+    return _facts(arrays, _quick)
+
+
+def _facts(arrays: Callable[[], dict[str, Array]], of: Callable[[View], dict[str, float]]) -> Facts:
     facts: Facts = {}
     try:
-        for view in views(arrays):
-            facts |= {f"{view.name}/{name}": value for name, value in measure(view).items()}
-    except (features.FeatureError, np.linalg.LinAlgError) as error:
+        for view in views(arrays()):
+            facts |= {f"{view.name}/{name}": value for name, value in of(view).items()}
+    except (UnusableError, features.FeatureError, np.linalg.LinAlgError) as error:
         return {"fault": str(error)}
-    return facts
+    return facts or {"fault": "no features of its teacher on the same images"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -101,6 +101,14 @@ class Grid:
     def method(self, label: str) -> str:
         """The method behind a label."""
         return str(self.students.loc[self.students["label"] == label, "method"].iloc[0])
+
+    def tuned(self, label: str) -> dict[str, Any] | None:
+        """How a search chose the settings of a row (``search, trials, split, pair`` ...), if one
+        did: what the manifest says of its runs.
+        """
+        runs = self.students[self.students["label"] == label]
+        said = runs.get("tuned", ())
+        return next((dict(mark) for mark in said if isinstance(mark, dict)), None)
 
     def label_of(self, method: str) -> str | None:
         """The row that stands for a method as reference: its own name, else its first label."""

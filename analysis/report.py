@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.text import Text
 
 from analysis import gap, page, render, tables
@@ -50,8 +49,19 @@ class Report:
         return Text(str(self), no_wrap=True, overflow="ignore")
 
 
-def build(runs_root: Path, manifest: Path, out: Path, *, tsne: bool = False) -> Report:
-    """Write ``out/tables``, ``out/figures`` and ``out/index.html`` for one manifest.
+def folder(manifests: Sequence[Path]) -> Path:
+    """Where a report goes unless told: beside its manifest; of several, ``runs/a+b/report``."""
+    first = manifests[0]
+    if len(manifests) == 1:
+        return first.with_name(first.stem.replace("manifest", "report"))
+    names = "+".join(path.parent.name for path in manifests)
+    return first.parent.with_name(names) / "report"
+
+
+def build(
+    runs_root: Path, manifest: Path | Sequence[Path], out: Path, *, tsne: bool = False
+) -> Report:
+    """Write ``out/tables``, ``out/figures`` and ``out/index.html`` for one manifest or several.
 
     Runs that are missing, failed or damaged appear as such. ``tsne`` adds a joint t-SNE to the
     embedding by principal axes (seconds to minutes). Raises
@@ -68,16 +78,19 @@ def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
     if not grid.labels:
         name = collected.experiment
         raise ReportError(f"experiment {name}: no student run, so there is nothing to compare")
-    gaps = gap.frame(collected, out / CACHE / "gaps.json")
+    gaps = gap.gaps(collected, out / CACHE)
     made = [
         tables.accuracy(grid),
         tables.holes(collected),
         tables.published_figures(grid),
         tables.comparisons(grid),
         *tables.variants(grid),
+        *tables.sensitivity(grid),
         tables.selection(grid),
         tables.cost(grid),
-        tables.gaps(gaps),
+        tables.gaps(gaps.runs),
+        tables.gap_intervals(gaps.runs),
+        tables.gap_holes(gaps),
     ]
     shown = [table for table in made if table is not None and table.rows]
     files = _write_tables(shown, out / "tables")
@@ -117,7 +130,7 @@ def _write_tables(made: Sequence[Table], folder: Path) -> list[Path]:
     return files
 
 
-def _draw(grid: Grid, gaps: pd.DataFrame, folder: Path, tsne: bool) -> list[Shown]:
+def _draw(grid: Grid, gaps: gap.Gaps, folder: Path, tsne: bool) -> list[Shown]:
     from analysis import drawing, figures  # matplotlib takes half a second to load
 
     return drawing.draw_all(figures.Pictures(grid, gaps, with_tsne=tsne), folder)

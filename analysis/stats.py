@@ -21,6 +21,8 @@ from suite.errors import UserError
 
 Array = NDArray[np.float64]
 MOST_SEEDS = 1000
+NORMAL_95 = 1.96
+"""Deviations to either side of its mean that hold 95 % of a normal distribution."""
 
 
 class StatisticsError(UserError):

@@ -6,7 +6,7 @@ features, so there are no gap figures. The run store is the truth; this is for a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,27 +49,33 @@ class Histories:
         return self.rows.get(directory, [])
 
 
-def collect_wandb(api: Api, project: str, experiment: str) -> Collected:
-    """Runs of the group ``experiment`` in ``project`` (``entity/project``).
+def collect_wandb(api: Api, project: str, experiments: Sequence[str]) -> Collected:
+    """Runs of these experiments (W&B's groups) in ``project`` (``entity/project``).
 
     A student without a teacher stands in every pair that has its network. Raises
-    :class:`analysis.collect.CollectError` when there is none.
+    :class:`analysis.collect.CollectError` when an experiment has none, and whatever ``api`` does.
     """
-    found = list(api.runs(project, filters={"group": experiment}))
-    entries = [_entry(run) for run in found]
-    entries = [entry for entry in entries if entry["role"] == "student"]
-    if not entries:
-        raise CollectError(f"no student run of experiment {experiment!r} in W&B project {project}")
-    runs = pd.DataFrame(_in_all_pairs(entries))
+    if project.count("/") != 1 or not all(project.split("/")):
+        raise CollectError(f"source wandb:{project}: must be wandb:entity/project")
+    found = [run for name in experiments for run in _students(api, project, name)]
+    runs = pd.DataFrame(_in_all_pairs([_entry(run) for run in found]))
     judge(runs)
     return Collected(
-        experiment=experiment,
+        experiment=" + ".join(experiments),
         command=f"W&B project {project}",
         note="",
         runs=runs,
         runs_root=Path("no-run-store"),
         rows_of=Histories({run.id: _rows(run) for run in found}),
     )
+
+
+def _students(api: Api, project: str, experiment: str) -> list[Run]:
+    found = list(api.runs(project, filters={"group": experiment}))
+    students = [run for run in found if run.config.get("role", "student") == "student"]
+    if not students:
+        raise CollectError(f"no student run of experiment {experiment!r} in W&B project {project}")
+    return students
 
 
 def _entry(run: Run) -> dict[str, Any]:

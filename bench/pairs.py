@@ -100,7 +100,7 @@ class Engine:
             build_trainer(it, self.ground, options, RunDirectory(place / str(number)))
             for number, it in enumerate(configs)
         ]
-        self.pack = Pack(self.trainers, self.ground.teacher, self.ground.layout)
+        self.pack = Pack(fabric, self.trainers, self.ground.teacher, self.ground.layout)
         self._batches = self._endless(configs[0])
         for trainer in self.trainers:
             trainer.begin()

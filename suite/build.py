@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
-from suite import choices, distributed, methods, models
+from suite import choices, distributed, features, methods, models
 from suite.config import RunConfig, Runtime
 from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
@@ -121,6 +121,8 @@ def build_trainer(
         teacher,
         ground.choices,
         fused=runtime.fast,
+        keep_features_after=features.epochs_to_keep(config.train.epochs, runtime.feature_epochs),
+        graphed=runtime.graphs and fabric.device.type == "cuda" and fabric.world_size == 1,
     )
 
 

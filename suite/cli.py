@@ -25,6 +25,8 @@ app = typer.Typer(
     help="Benchmark suite for knowledge distillation: DSKD beside KD, FitNet, CRD, DKD and more.",
 )
 console = Console(soft_wrap=True)
+WANDB_SECONDS = 30
+"""How long to wait for one answer of W&B."""
 
 Experiment = Annotated[
     str, typer.Argument(help="An experiment that ships with the suite, or a path to your own YAML.")
@@ -44,8 +46,21 @@ CheckpointSeconds = Annotated[
     float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
 ]
 Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
+FeatureEpochs = Annotated[
+    int,
+    typer.Option(help="Keep features after so many epochs, for plots of the gap over training."),
+]
 Tracker = Annotated[
     Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
+]
+
+ExecutorName = Annotated[
+    Literal["auto", "debug", "local", "slurm"],
+    typer.Option(help="auto: slurm where sbatch exists, else local processes."),
+]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
 ]
 
 
@@ -53,14 +68,8 @@ Tracker = Annotated[
 def sweep(
     experiment: Experiment = "dskd_digits",
     settings: Settings = None,
-    executor: Annotated[
-        Literal["auto", "debug", "local", "slurm"],
-        typer.Option(help="auto: slurm where sbatch exists, else local processes."),
-    ] = "auto",
-    cluster: Annotated[
-        Path | None,
-        typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
-    ] = None,
+    executor: ExecutorName = "auto",
+    cluster: ClusterFile = None,
     jobs: Annotated[
         int | None,
         typer.Option(help="Runs (SLURM: jobs) at a time; default: one per core or device."),
@@ -76,6 +85,7 @@ def sweep(
     nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    feature_epochs: FeatureEpochs = 6,
     checkpoint_seconds: CheckpointSeconds = 60.0,
     tracker: Tracker = "wandb",
 ) -> None:
@@ -92,6 +102,7 @@ def sweep(
         nodes=nodes,
         threads=threads,
         workers=workers,
+        feature_epochs=feature_epochs,
         checkpoint_seconds=checkpoint_seconds,
         tracker=tracker,
     )
@@ -109,15 +120,98 @@ def sweep(
 
 
 @app.command()
-def report(
-    experiment: Experiment = "dskd_digits",
+def search(
+    name: Annotated[
+        str, typer.Argument(help="A search that ships with the suite, or a path to your own YAML.")
+    ] = "dskd_digits_search",
     settings: Settings = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials per method, in place of the search's budget.")
+    ] = None,
+    executor: ExecutorName = "auto",
+    cluster: ClusterFile = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Workers (default: one per core or device).")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DSKD_STORAGE", help="Database of the study as a URL (default: a journal file)."
+        ),
+    ] = None,
+    tuned: Annotated[
+        Path | None, typer.Option(help="Where chosen settings go (default: sweeps/tuned).")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    threads: Threads = None,
+    workers: Workers = 4,
+    tracker: Tracker = "wandb",
+) -> None:
+    """Search hyper-parameters on validation accuracy; a second call goes on with the study."""
+    from sweeps.search.launch import How
+    from sweeps.search.launch import search as run_search
+
+    runtime = _runtime(
+        runs_root=runs_root,
+        data_root=data_root,
+        accelerator=accelerator,
+        devices=devices,
+        threads=threads,
+        workers=workers,
+        tracker=tracker,
+    )
+    how = How(executor, jobs, cluster, storage, **({"tuned_root": tuned} if tuned else {}))
+    summary = run_search(name, settings or [], runtime, how, trials=trials, console=console)
+    for path in summary.chosen:
+        console.print(f"chosen settings: {path}")
+    if report:
+        from analysis.search.report import build
+
+        console.print(build(summary.record, summary.record.with_name("report")))
+    raise typer.Exit(summary.exit_status)
+
+
+@app.command()
+def report(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(help="One experiment (default: dskd_digits), or several in one report."),
+    ] = None,
+    settings: Settings = None,
+    source: Annotated[
+        str, typer.Option(help="runs (the run store), or wandb:entity/project.")
+    ] = "runs",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report (default: beside the manifest).")
+    ] = None,
+    tsne: Annotated[
+        bool, typer.Option("--tsne", help="Draw a joint t-SNE of features too (takes minutes).")
+    ] = False,
     runs_root: RunsRoot = Path("runs"),
 ) -> None:
-    """Tables and figures of an experiment from the runs that exist."""
-    from sweeps.manifest import manifest_path
+    """Tables and figures of experiments from the runs that exist."""
+    from analysis import report as reports
 
-    _report(runs_root, manifest_path(experiment, settings or [], runs_root))
+    names = experiments or ["dskd_digits"]
+    if source == "runs":
+        from sweeps.manifest import manifest_path
+
+        manifests = [manifest_path(name, settings or [], runs_root) for name in names]
+        made = reports.build(runs_root, manifests, out or reports.folder(manifests), tsne=tsne)
+    elif source.startswith("wandb:"):
+        if settings:
+            raise UserError("--set: a report from W&B takes all runs of an experiment, no settings")
+        collected = _from_wandb(source.removeprefix("wandb:"), names)
+        made = reports.write(
+            collected, out or runs_root / "+".join(names) / "wandb-report", tsne=tsne
+        )
+    else:
+        raise UserError(f"--source {source}: must be runs or wandb:entity/project")
+    console.print(made)
 
 
 @app.command()
@@ -279,11 +373,22 @@ def _sync(runs_root: Path, experiment: str) -> int:
     return summary.failed
 
 
-def _report(runs_root: Path, manifest: Path) -> None:
-    from analysis.report import build
+def _from_wandb(project: str, experiments: list[str]) -> Any:
+    import wandb
 
-    folder = manifest.with_name(manifest.stem.replace("manifest", "report"))
-    console.print(build(runs_root, manifest, folder))
+    from analysis.wandb_source import collect_wandb
+
+    try:
+        return collect_wandb(wandb.Api(timeout=WANDB_SECONDS), project, experiments)
+    except (wandb.Error, ValueError) as error:  # ValueError: no such project
+        message = " ".join(str(error).split())
+        raise UserError(f"W&B project {project} cannot be read: {message}") from None
+
+
+def _report(runs_root: Path, manifest: Path) -> None:
+    from analysis.report import build, folder
+
+    console.print(build(runs_root, manifest, folder([manifest])))
 
 
 def _runtime(**values: Any) -> Any:

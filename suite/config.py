@@ -10,7 +10,7 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -208,12 +208,20 @@ class Runtime(Closed):
     fast: bool = True
     """What changes no number beyond floating-point order: the frozen teacher's batch normalisation
     folded into its convolutions, channels_last where it pays, the optimizer in one kernel."""
+    pack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """At most so many runs that share images, order and teacher train side by side in one process.
+    ``auto``: 8 on a GPU, 4 on a CPU, fewer where that would leave workers idle; image folders 1."""
+    graphs: bool = True
+    """One GPU: whole steps are recorded and replayed as CUDA graphs, where the method allows it."""
     deterministic: bool = True
     """Deterministic kernels, so that a resumed run ends with the same bits (CPU and GPU)."""
     workers: int = Field(4, ge=0)
     """Data-loading processes (image folders only)."""
     checkpoint_seconds: float = Field(60.0, ge=0)
     """Save at the end of the first step after so many seconds, and after the last epoch."""
+    feature_epochs: int = Field(6, ge=0)
+    """Keep the student's features after so many epochs before the last, for the plots of the gap
+    over training (a run's files grow by 8 kB per feature and epoch); 0: only at the end."""
     tracker: Literal["wandb", "none"] = "wandb"
 
 

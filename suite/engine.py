@@ -8,7 +8,7 @@ need no state. The loop itself, over the batches that several runs may share, is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,11 +17,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from suite import checkpoint, distributed
+from suite import checkpoint, distributed, features
 from suite.config import RunConfig
 from suite.data import Dataset
 from suite.distiller import Batch, Distiller, Progress
 from suite.evaluate import evaluate
+from suite.graphs import Graphed
 from suite.meter import Meter
 from suite.optim import make_optimizer, make_schedule, match_layouts
 from suite.record import RunDirectory
@@ -97,6 +98,8 @@ class Trainer:
         teacher_choices: Mapping[str, Tensor],
         *,
         fused: bool = False,
+        keep_features_after: Container[int] = (),
+        graphed: bool = False,
     ) -> None:
         self.fabric = fabric
         self.config = config
@@ -112,10 +115,15 @@ class Trainer:
         )
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
+        self._parameters = [it for it in step.parameters() if it.requires_grad]
+        self._compute = Graphed(self._forward_and_backward, [stream])
+        if not graphed:
+            self._compute.give_up()
         self._steps_per_epoch = data.train.steps(config.train.batch_size, fabric.world_size)
         self._globals = _global_streams(fabric.device)  # dropout and stochastic depth
         self.deployed = step.distiller.deploy(step.student)
         self.choices: dict[str, Tensor] = {}  # the deployed network's, at its last evaluation
+        self._keep_features_after = keep_features_after
 
     @property
     def done(self) -> bool:
@@ -137,15 +145,15 @@ class Trainer:
         """One optimizer step on ``batch``, for which the teacher said ``teacher``."""
         position, epochs = self.position, self.config.train.epochs
         done = (position.epoch - 1) * self._steps_per_epoch + position.step_in_epoch
-        progress = (position.epoch, epochs, done, self._steps_per_epoch)
-        logits, taps = (teacher.logits, teacher.taps) if teacher is not None else (None, {})
-        scope = self.config.train.batch_norm
-        with self._own_globals(), distributed.batch_norm(self.fabric, scope):
-            terms, hits = self._module(
-                batch.image, batch.label, batch.index, progress, logits, taps
+        self._progress = (position.epoch, epochs, done, self._steps_per_epoch)
+        said = [] if teacher is None else [teacher.logits, *teacher.taps.values()]
+        self._taps = () if teacher is None else tuple(teacher.taps)
+        with self._own_globals():
+            loss, terms, hits, gradients = self._compute(
+                [batch.image, batch.label, batch.index, *said], key=(position.epoch, self._taps)
             )
-            loss = torch.stack(list(terms.values())).sum()
-            self.fabric.backward(loss)
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient  # a replay fills them but does not attach them
         if self.config.optimizer.clip_grad_norm is not None:
             self.fabric.clip_gradients(
                 self._module, self._optimizer, max_norm=self.config.optimizer.clip_grad_norm
@@ -154,6 +162,18 @@ class Trainer:
         self._optimizer.zero_grad()
         self._meter.add(len(batch), loss, terms, hits, self.step.distiller.diagnostics())
         position.step_in_epoch += 1
+
+    def _forward_and_backward(
+        self, image: Tensor, label: Tensor, index: Tensor, *said: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor, list[Tensor | None]]:
+        """Loss, its terms, hits and the gradients of all parameters."""
+        logits, taps = (said[0], said[1:]) if said else (None, ())
+        named = dict(zip(self._taps, taps, strict=True))
+        with distributed.batch_norm(self.fabric, self.config.train.batch_norm):
+            terms, hits = self._module(image, label, index, self._progress, logits, named)
+        loss = torch.stack(list(terms.values())).sum()
+        self.fabric.backward(loss)
+        return loss.detach(), terms, hits, [parameter.grad for parameter in self._parameters]
 
     def pause(self, seconds: float) -> None:
         """Bring the position up to date after steps that took ``seconds``."""
@@ -169,9 +189,15 @@ class Trainer:
         row = _finite(row)
         if self.fabric.is_global_zero:
             self.run.append_metrics(row)
+            if position.epoch in self._keep_features_after:
+                self._keep_features()
         position.epoch += 1
         position.step_in_epoch = 0
         position.sums = {}
+
+    def _keep_features(self) -> None:
+        epoch, step = self.position.epoch, self.step
+        features.save_epoch(self.run, epoch, self.data, step.student, self.teacher, step.distiller)
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the deployed network on every evaluation split, ``val/...``, ``test/...``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +22,17 @@ IMAGES = 1000
 BATCH_SIZE = 250
 
 Arrays = dict[str, NDArray[np.generic]]
+CHANGING = ("student_pooled", "inspect/original", "inspect/denoised")
+"""What changes over training and is kept of an epoch; the rest is in the record of the run."""
+
+
+def epochs_to_keep(epochs: int, count: int) -> frozenset[int]:
+    """Epochs after which features are kept: the first, then evenly to before the last.
+
+    With the last, which ``features.npz`` has, these are ``count`` + 1; none for ``count`` 0.
+    """
+    spread = {1, *(round(epochs * part / count) for part in range(1, count))} if count else set()
+    return frozenset(epoch for epoch in spread if 1 <= epoch < epochs)
 
 
 def save(
@@ -35,15 +47,43 @@ def save(
     The held-out split is the validation split where the run has one, else the test split. The
     arrays are described in ``docs/run_store.md``.
     """
+    _write(run.features, run, _arrays(data, student, teacher, distiller))
+
+
+def save_epoch(
+    run: RunDirectory,
+    epoch: int,
+    data: Dataset,
+    student: TappedModel,
+    teacher: TappedModel | None,
+    distiller: Distiller,
+) -> None:
+    """Write ``features-0001.npz``: of :func:`save` what changes over training.
+
+    Draws from no random stream; leaves student and method in evaluation mode.
+    """
+    arrays = _arrays(data, student, teacher, distiller)
+    kept = {name: it for name, it in arrays.items() if name.partition("/")[2] in CHANGING}
+    _write(run.features_after(epoch), run, kept)
+
+
+def _write(path: Path, run: RunDirectory, arrays: Arrays) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, run_id=np.array(run.path.name), **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def _arrays(
+    data: Dataset, student: TappedModel, teacher: TappedModel | None, distiller: Distiller
+) -> Arrays:
     heldout = next((split for split in ("val", "test") if split in data.evals), None)
     arrays = _describe("train", data.train.plain(BATCH_SIZE), student, teacher, distiller)
+    arrays = {name: array for name, array in arrays.items() if array.ndim < 3}  # no trajectories
     if heldout is not None:
         images = data.evals[heldout].batches(BATCH_SIZE)
         arrays |= _describe("heldout", images, student, teacher, distiller)
         arrays["heldout_split"] = np.array(heldout)
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_atomically(run.features, buffer.getvalue())
+    return arrays
 
 
 @torch.no_grad()

@@ -17,10 +17,14 @@ import torch
 from lightning_fabric import Fabric
 
 from suite import distributed
-from suite.config import RunConfig
+from suite.config import RunConfig, Runtime
+from suite.data import in_folders
 from suite.distiller import Batch
 from suite.engine import Trainer
 from suite.teacher import Teacher
+
+AT_ONCE_ON_GPU = 8
+AT_ONCE_ON_CPU = 4
 
 
 class Interrupted(Exception):
@@ -41,6 +45,18 @@ def shared(config: RunConfig) -> Hashable:
     )
 
 
+def at_once(config: RunConfig, runtime: Runtime) -> int:
+    """How many runs like this one may train side by side in one process."""
+    if runtime.devices * runtime.nodes > 1:
+        return 1
+    if runtime.pack != "auto":
+        return runtime.pack
+    if in_folders(config.data.name):  # large images fill the device alone
+        return 1
+    gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
+    return AT_ONCE_ON_GPU if gpu else AT_ONCE_ON_CPU
+
+
 class Pack:
     """Runs that train side by side, and what became of them.
 
@@ -49,12 +65,14 @@ class Pack:
 
     def __init__(
         self,
+        fabric: Fabric,
         trainers: Sequence[Trainer],
         teacher: Teacher | None,
         layout: torch.memory_format,
         finish: Callable[[Trainer], None] = lambda _: None,
     ) -> None:
         self.trainers = trainers
+        self._fabric = fabric
         self.failures: dict[Trainer, Exception] = {}
         self._teacher = teacher
         self._layout = layout
@@ -66,7 +84,7 @@ class Pack:
         Raises :class:`Interrupted` after saving when ``should_stop()``. Of runs that stopped at
         different places, those behind catch up first.
         """
-        self._clock = _Clock(should_stop, checkpoint_seconds, self.trainers[0].fabric)
+        self._clock = _Clock(self._fabric, should_stop, checkpoint_seconds)
         for trainer in self.trainers:
             self._guarded(trainer, trainer.resume)
         self._finish_those_done(self.trainers)
@@ -157,11 +175,11 @@ class _Clock:
     """When to save, whether to stop, and how long the steps took."""
 
     def __init__(
-        self, should_stop: Callable[[], bool], checkpoint_seconds: float, fabric: Fabric
+        self, fabric: Fabric, should_stop: Callable[[], bool], checkpoint_seconds: float
     ) -> None:
-        self._should_stop = should_stop
         self._fabric = fabric
         self._asked = 0
+        self._should_stop = should_stop
         self._seconds = checkpoint_seconds
         self._last_save = time.monotonic()
         self.start()

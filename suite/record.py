@@ -93,6 +93,7 @@ class RunDirectory:
         self.weights = path / "weights.safetensors"
         self.features = path / "features.npz"
         self.choices = path / "choices.npz"
+        self.trial = path / "trial.json"
         self.log = path / "log.txt"
 
     @classmethod
@@ -104,6 +105,10 @@ class RunDirectory:
     def of_teacher(cls, runs_root: Path, run_id: str) -> RunDirectory:
         """Teachers of all experiments share one place."""
         return cls.of(runs_root, TEACHERS, run_id)
+
+    def features_after(self, epoch: int) -> Path:
+        """Features of the student as it was after ``epoch``."""
+        return self.path / f"features-{epoch:04d}.npz"
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Make the folder, write ``config.json`` and forget an earlier failure."""

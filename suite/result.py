@@ -49,6 +49,7 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
             "teacher": _teacher_record(config, trainer, teacher),
             **select.select(directory.read_metrics()),
             "train_seconds": trainer.position.train_seconds,
+            "steps": config.train.epochs * _steps(trainer),
             "packed": packed,
             "ranks": trainer.fabric.world_size,
             "peak_memory_bytes": _peak_memory(trainer.fabric.device),
@@ -72,6 +73,12 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
         },
     )
     checkpoint.remove(directory)
+
+
+def _steps(trainer: Trainer) -> int:
+    """Optimizer steps of an epoch."""
+    batch_size = trainer.config.train.batch_size
+    return trainer.data.train.steps(batch_size, trainer.fabric.world_size)
 
 
 def _teacher_record(

@@ -83,13 +83,13 @@ def _train(
             failures[spec] = error
 
     def finish(trainer: Trainer) -> None:
-        if trainers[trainer].role == "teacher" and not trainer.choices:
-            trainer.evaluate()  # resumed after the last epoch
+        if trainers[trainer].role == "teacher" and not trainer.choices:  # resumed after its end
+            trainer.evaluate()
         if ground.fabric.is_global_zero:
             write_result(trainers[trainer], trainer, started, len(trainers))
         ground.fabric.barrier()
 
-    pack = Pack(list(trainers), ground.teacher, ground.layout, finish)
+    pack = Pack(ground.fabric, list(trainers), ground.teacher, ground.layout, finish)
     try:
         pack.fit(should_stop, runtime.checkpoint_seconds)
     except Exception as stop:

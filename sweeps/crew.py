@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -66,11 +67,15 @@ class Crew:
             self._first_says(None)
 
     def follow(self, runtime: Runtime, should_stop: Callable[[], bool]) -> None:
-        """Train what the first process trains until it says that nothing more comes."""
-        from suite.run import run
+        """Train what the first process trains until it says that nothing more comes.
+
+        A run that all have agreed to stop is not the end: a search may want another one.
+        """
+        from suite.run import Interrupted, run
 
         while (text := self._first_says(None)) is not None:
-            run(RunSpec.model_validate_json(text), runtime, should_stop)
+            with suppress(Interrupted):
+                run(RunSpec.model_validate_json(text), runtime, should_stop)
 
     def _first_says(self, text: str | None) -> str | None:
         """What the first process says, to all."""

@@ -1,7 +1,7 @@
 """An experiment becomes a list of runs: teachers, each once, then the students.
 
 Later sources win: recipe, the model's own entry, the experiment, its ``teacher`` section (teachers
-only), the command line.
+only), settings that a search chose, the options of a row, the command line.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from sweeps import files, overrides
 from sweeps.experiment import SECTIONS, Experiment, ModelEntry, Recipe, load_recipe
 from sweeps.manifest import manifest_path as manifest_path
 from sweeps.manifest import stem, tokens
+from sweeps.search.tuned import Tuned
+from sweeps.search.tuned import read as read_tuned
 
 TEACHER_METHOD = "scratch"  # a teacher is trained with labels alone
 
@@ -32,6 +34,7 @@ class Planned:
 
     spec: RunSpec
     pair: str  # TEACHER/STUDENT as the experiment names them; "" for a teacher run
+    tuned: dict[str, Any] | None = None  # how its settings were chosen, if by a search
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,29 @@ def expand(experiment: str, settings: Sequence[str] = ()) -> Plan:
     """The plan of an experiment (shipped name or path). Raises :class:`UserError`, all faults."""
     changes, options = overrides.read(settings)
     content = files.merge(files.read("experiments", experiment), changes)
-    wanted = parse(Experiment, content, f"experiment {experiment}")
-    recipe = load_recipe(wanted.recipe)
-    expander = _Expander(wanted, recipe, changes, options, stem(experiment))
     return Plan(
         experiment=stem(experiment),
         settings=tuple(tokens(settings)),
-        note=_note(files.source("experiments", experiment).read_text()),
-        cells=tuple(expander.cells()),
+        note=note_of(files.source("experiments", experiment).read_text()),
+        cells=tuple(expand_content(content, stem(experiment), changes, options)),
     )
+
+
+def expand_content(
+    content: dict[str, Any],
+    name: str,
+    changes: dict[str, Any] | None = None,
+    options: dict[str, dict[str, Any]] | None = None,
+) -> list[Planned]:
+    """The cells of an experiment given as plain data. Raises :class:`UserError`, all faults.
+
+    ``changes`` (part of ``content`` already) and ``options`` of methods win over everything else.
+    """
+    wanted = parse(Experiment, content, f"experiment {name}")
+    recipe = load_recipe(wanted.recipe)
+    methods_ = [entry.name for entry in wanted.methods]
+    tuned = {} if wanted.tuned is None else read_tuned(wanted.tuned, methods_)
+    return _Expander(wanted, recipe, changes or {}, options or {}, name, tuned).cells()
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,7 @@ class _Expander:
     changes: dict[str, Any]  # from the command line, over everything else
     options: dict[str, dict[str, Any]]  # from the command line, method -> options
     name: str
+    tuned: dict[str, Tuned]
 
     def cells(self) -> list[Planned]:
         """All cells; names are checked first so that every fault is told at once."""
@@ -103,7 +121,8 @@ class _Expander:
             for entry in self.experiment.methods:
                 for seed in self.experiment.seeds:
                     spec = self._student(pair, entry.name, entry, seed, teachers[pair])
-                    found.append(Planned(spec, pair))
+                    tuned = self.tuned.get(entry.name)
+                    found.append(Planned(spec, pair, tuned.mark() if tuned else None))
         return found
 
     def _check_names(self) -> None:
@@ -173,16 +192,18 @@ class _Expander:
     ) -> RunSpec:
         teacher_name, student_name = pair.split("/")
         student = self._entry(student_name)
+        tuned = self.tuned.get(method)
         options = reduce(
             files.merge,
             [
                 self._recipe_options(pair, method),
+                tuned.options if tuned else {},
                 entry.options,
                 self.options.get(method, {}),
             ],
         )
         config = {
-            **self._sections(student, teacher=False),
+            **self._sections(student, teacher=False, tuned=tuned),
             "student": {"name": student.name or student_name, "options": student.options},
             "method": {"name": method, "options": options},
             "seed": seed,
@@ -209,12 +230,15 @@ class _Expander:
         models = {**self.recipe.models, **self.experiment.models}
         return models.get(name, ModelEntry())
 
-    def _sections(self, entry: ModelEntry, *, teacher: bool) -> dict[str, Any]:
+    def _sections(
+        self, entry: ModelEntry, *, teacher: bool, tuned: Tuned | None = None
+    ) -> dict[str, Any]:
         layers = [
             self.recipe.as_dict(),
             {section: getattr(entry, section) for section in SECTIONS},
             self.experiment.as_dict(),
             self.experiment.teacher.as_dict() if teacher else {},
+            tuned.sections() if tuned else {},
             {} if teacher else {key: self.changes[key] for key in SECTIONS if key in self.changes},
             self._teacher_changes() if teacher else {},
         ]
@@ -247,10 +271,11 @@ def _manifest_row(cell: Planned) -> dict[str, Any]:
         "seed": config.seed,
         "planned_epochs": config.train.epochs,
         "teacher_run_id": teacher.run_id if teacher else None,
+        "tuned": cell.tuned,
     }
 
 
-def _note(text: str) -> str:
+def note_of(text: str) -> str:
     """The comment lines at the top of the file."""
     lines = []
     for line in text.splitlines():

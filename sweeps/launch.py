@@ -155,11 +155,13 @@ class _Sweep:
         return workers
 
     def _in_process(self, specs: Sequence[RunSpec]) -> None:
-        from suite.run import run
+        from suite.run import run, run_packed
 
         try:
             with mirror(self.runtime) as announce:
-                Worker(specs, self.runtime, self.since, lambda: False, run, announce).work()
+                worker = Worker(specs, self.runtime, self.since, lambda: False, run, announce)
+                worker.run_packed = run_packed
+                worker.work()
         except KeyboardInterrupt:
             self.interrupted = True
 

@@ -37,7 +37,7 @@ class LocalWorkers:
         the launcher catches it and asks them to save and leave. They stop with the launcher.
         """
         count = min(workers_for(runtime, workers), len(specs))
-        runtime = with_threads(runtime, count)
+        runtime = with_pack(with_threads(runtime, count), len(specs), count)
         return cls.spawn(WorkerJob.of(specs, runtime, since, this_process()), runtime, range(count))
 
     @classmethod
@@ -95,6 +95,16 @@ def with_threads(runtime: Runtime, workers: int) -> Runtime:
         return runtime
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     return runtime.model_copy(update={"threads": threads})
+
+
+def with_pack(runtime: Runtime, runs: int, workers: int) -> Runtime:
+    """On a CPU no pack is so large that one worker trains while others have nothing left."""
+    if runtime.pack != "auto" or _gpus(runtime):
+        return runtime
+    from suite.pack import AT_ONCE_ON_CPU
+
+    fair = runs // (2 * workers)
+    return runtime if fair >= AT_ONCE_ON_CPU else runtime.model_copy(update={"pack": max(1, fair)})
 
 
 def _gpus(runtime: Runtime) -> list[int]:

@@ -1,4 +1,4 @@
-"""A worker trains runs from a list, one after the other, sharing the list with other workers."""
+"""A worker trains runs from a list, one pack after the other, sharing it with other workers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,8 @@ POLL_SECONDS = 0.3
 log = logging.getLogger(__name__)
 
 Run = Callable[[RunSpec, Runtime, Callable[[], bool]], None]
+RunPacked = Callable[[Sequence[RunSpec], Runtime, Callable[[], bool]], Mapping[RunSpec, Exception]]
+"""Trains runs side by side; returns those that failed."""
 Announce = Callable[[Path], None]
 """Told the directory of every run that starts."""
 
@@ -36,6 +38,7 @@ class Worker:
     run: Run
     announce: Announce
     job: str | None = None  # the scheduler's id of the job this worker is
+    run_packed: RunPacked | None = None  # None: every run alone
     patience_seconds: float = math.inf  # to watch others train before leaving the runs to them
     _gone_wrong: set[RunSpec] = field(default_factory=set, init=False)
 
@@ -47,7 +50,7 @@ class Worker:
             states = {spec: self._state(spec) for spec in open_runs}
             open_runs = [spec for spec, state in states.items() if state is not State.FINISHED]
             ready = [spec for spec in open_runs if states[spec] is State.READY]
-            if any(self._try(spec) for spec in ready):
+            if any(self._try(group) for group in self._groups(ready)):
                 busy = time.monotonic()
                 continue
             waits = {State.RUNNING, State.WAITING} & set(states.values())
@@ -62,25 +65,61 @@ class Worker:
         state = state_of(spec, self.runtime.runs_root, self.since)
         return State.FAILED if state is State.READY and spec in self._gone_wrong else state
 
-    def _try(self, spec: RunSpec) -> bool:
-        """Claim and train one run; False if somebody else was quicker."""
+    def _groups(self, ready: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
+        """Runs to train side by side: those that can share a pack, as many as may."""
+        from suite.pack import at_once, shared
+
+        groups: dict[Hashable, list[RunSpec]] = {}
+        for spec in ready:
+            groups.setdefault(shared(spec.config), []).append(spec)
+        for group in groups.values():
+            size = at_once(group[0].config, self.runtime) if self.run_packed is not None else 1
+            yield from (group[first : first + size] for first in range(0, len(group), size))
+
+    def _try(self, group: Sequence[RunSpec]) -> bool:
+        """Claim and train what others have not claimed of a group; False if that is nothing."""
         from suite.run import Interrupted
 
-        directory = directory_of(spec, self.runtime.runs_root)
-        try:
-            held = claim(directory.path, self.job)
-            if held is None:
+        with ExitStack() as claims:
+            held: dict[RunSpec, Claim] = {}
+            for spec in group:
+                try:
+                    mine = claim(directory_of(spec, self.runtime.runs_root).path, self.job)
+                except Exception as error:  # noqa: BLE001  (recorded; the other runs go on)
+                    self._note_failure(spec, error)
+                    continue
+                if mine is not None:
+                    held[spec] = claims.enter_context(mine)
+            if not held:
                 return False
-            with held:
-                self.announce(directory.path)
-                self.run(spec, self.runtime, _stop_or_lost(held, self.should_stop))
-        except Interrupted:
-            raise
-        except ClaimLost as lost:
-            log.warning("%s", lost)
-        except Exception as error:  # noqa: BLE001  (recorded; the other runs go on)
-            self._note_failure(spec, error)
+            for spec in held:
+                self.announce(directory_of(spec, self.runtime.runs_root).path)
+            try:
+                failures = self._train(list(held), _stop_or_lost(held.values(), self.should_stop))
+            except Interrupted:
+                raise
+            except ClaimLost as lost:
+                log.warning("%s", lost)
+                return True
+            for spec, failure in failures.items():
+                self._note_failure(spec, failure)
         return True
+
+    def _train(
+        self, specs: Sequence[RunSpec], stop: Callable[[], bool]
+    ) -> Mapping[RunSpec, Exception]:
+        """Train these runs; returns those that failed, with the reason."""
+        from suite.run import Interrupted
+
+        if len(specs) > 1 and self.run_packed is not None:
+            return self.run_packed(specs, self.runtime, stop)
+        try:
+            self.run(specs[0], self.runtime, stop)
+        except (Interrupted, ClaimLost):
+            raise
+        except Exception as error:  # noqa: BLE001  (recorded; the other runs go on)
+            return {specs[0]: error}
+        return {}
 
     def _note_failure(self, spec: RunSpec, error: Exception) -> None:
         self._gone_wrong.add(spec)
@@ -91,9 +130,10 @@ class Worker:
             log.warning("%s", unwritten)
 
 
-def _stop_or_lost(held: Claim, should_stop: Callable[[], bool]) -> Callable[[], bool]:
+def _stop_or_lost(claims: Collection[Claim], should_stop: Callable[[], bool]) -> Callable[[], bool]:
     def stop() -> bool:
-        held.check()
+        for held in claims:
+            held.check()
         return should_stop()
 
     return stop

@@ -58,22 +58,15 @@ class WorkerJob:
         """
         from submitit import JobEnvironment
 
-        from suite.run import Interrupted
-
         requeue = self._install_signals()
         environment = JobEnvironment()
         slurm_id = environment.job_id if environment.cluster == "slurm" else None
         runtime = Runtime.model_validate_json(self.runtime)
         self._crew = crew = Crew(runtime, environment)
-        try:
-            if crew.leads:
-                with mirror(runtime) as announce:
-                    self._work(runtime, announce, slurm_id)
-                crew.dismiss()
-            else:
-                crew.follow(runtime, self._should_stop)
-        except Interrupted as stop:
-            log.info("%s", stop)
+        if crew.leads:
+            self._lead(runtime, slurm_id)
+        else:
+            crew.follow(runtime, self._should_stop)
         if self._stop:
             self._leave(slurm_id if crew.leads else None, requeue)
         if crew.leads and (slurm_id is not None or crew.broken):
@@ -85,10 +78,24 @@ class WorkerJob:
 
         return DelayedSubmission(replace(self))
 
+    def _lead(self, runtime: Runtime, slurm_id: str | None) -> None:
+        from suite.run import Interrupted
+
+        try:
+            with mirror(runtime) as announce:
+                self._work(runtime, announce, slurm_id)
+        except Interrupted as stop:
+            log.info("%s", stop)
+        self._crew.dismiss()
+
     def _work(self, runtime: Runtime, announce: Announce, slurm_id: str | None) -> None:
+        from suite.run import run_packed
+
         worker = Worker(
             self._specs(), runtime, self.since, self._should_stop, self._train, announce, slurm_id
         )
+        if runtime.devices * runtime.nodes == 1:
+            worker.run_packed = run_packed
         if slurm_id is not None:
             worker.patience_seconds = PATIENCE_SECONDS
         worker.work()

@@ -19,13 +19,14 @@ def training_curves(
     labels: Sequence[str],
     colours: Mapping[str, str],
     teacher: float | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Axes:
     """Mean of ``metric`` over seeds with a band of ± one standard deviation, labelled at the end.
 
     ``epochs``: columns ``label, seed, epoch`` and ``metric``; an epoch counts where every run that
     reached any epoch has it, so that a mean never changes its members. ``teacher``: a dashed line.
     """
-    ends = []
+    ends, shown = [], names or {}
     for label in labels:
         runs = epochs[epochs["label"] == label]
         table = runs.pivot_table(index="epoch", columns="run_id", values=metric).dropna()
@@ -36,7 +37,7 @@ def training_curves(
         if table.shape[1] > 1:
             sd = table.std(axis=1).to_numpy(float)
             axes.fill_between(x, mean - sd, mean + sd, color=colours[label], alpha=0.14, lw=0)
-        ends.append((label, float(mean[-1]), colours[label]))
+        ends.append((shown.get(label, label), float(mean[-1]), colours[label]))
     if not ends:
         return axes
     low, high = _window([end[1] for end in ends], epochs[metric], teacher)
@@ -60,10 +61,11 @@ def curves_figure(
     labels: Sequence[str],
     colours: Mapping[str, str],
     teacher: float | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Figure:
-    """One column wide."""
+    """One column wide. ``names``: what to write for a label, if not itself."""
     figure, axes = plt.subplots(figsize=(COLUMN_INCHES, height_for(len(labels) + 1)))
-    training_curves(axes, epochs, metric, labels, colours, teacher)
+    training_curves(axes, epochs, metric, labels, colours, teacher, names)
     axes.set_ylabel("accuracy (%)")
     axes.set_title(title)
     axes.grid(axis="y")

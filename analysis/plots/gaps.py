@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import stats
-from analysis.gap import METRICS
+from analysis.gap import METRICS, NOISE
 from analysis.plots.style import DENOISED, FULL_INCHES, STUDENT
 
 SHOWN = ("cka", "unexplained", "frechet", "mmd")
@@ -22,6 +22,8 @@ VIEW_STYLE = {
     "original": ("#56B4E9", "s"),
     "denoised": (DENOISED, "D"),
 }
+EPOCH_LINES = {"student": "-", "denoised": "--"}
+LEGEND_COLUMNS = 8
 VIEW_NAMES = {
     "student": "student",
     "original": "before denoising",
@@ -30,7 +32,10 @@ VIEW_NAMES = {
 
 
 def gap_per_method(axes: Axes, frame: pd.DataFrame, metric: str, labels: Sequence[str]) -> Axes:
-    """Mean of a metric per method with its 95 % t interval over runs; single runs as faint dots."""
+    """Mean of a metric per method, single runs as ticks, and two 95 % intervals.
+
+    Broad and faint: Student's over runs. Thin: over images, where ``frame`` knows their noise.
+    """
     views = [view for view in VIEW_STYLE if view in set(frame["view"])]
     for place, label in enumerate(labels):
         runs = frame[frame["label"] == label]
@@ -42,6 +47,12 @@ def gap_per_method(axes: Axes, frame: pd.DataFrame, metric: str, labels: Sequenc
             interval = stats.t_interval(values)
             if not np.isnan(interval.low):
                 axes.plot(interval, [y, y], color=colour, lw=2.2, alpha=0.3, solid_capstyle="butt")
+            noise = f"{metric}{NOISE}"
+            if noise in runs:
+                of_view = runs[runs["view"] == view]
+                half = stats.NORMAL_95 * stats.mean(of_view[noise])
+                middle = stats.mean(values)
+                axes.plot([middle - half, middle + half], [y, y], color=colour, lw=0.7)
             axes.plot(values, np.full(len(values), y), "|", color=colour, ms=4, mew=0.7)
             axes.plot([stats.mean(values)], [y], marker, color=colour, ms=4, mew=0)
     axes.set_yticks(range(len(labels)), labels)
@@ -70,6 +81,49 @@ def gaps_figure(frame: pd.DataFrame, labels: Sequence[str]) -> Figure:
             for v in views
         ]
         figure.legend(handles=handles, loc="outside upper right", ncols=len(views))
+    return figure
+
+
+def gap_over_epochs(
+    axes: Axes, frame: pd.DataFrame, metric: str, colours: Mapping[str, str]
+) -> Axes:
+    """Mean of a metric over runs over epochs, with their range as a band; dashed: denoised.
+
+    ``frame``: columns ``label, view, epoch, run_id`` and the metric.
+    """
+    for (label, view), runs in frame.groupby(["label", "view"], sort=False):
+        if view not in EPOCH_LINES:
+            continue
+        table = runs.pivot_table(index="epoch", columns="run_id", values=metric).dropna()
+        if table.empty:
+            continue
+        x, colour = table.index.to_numpy(float), colours[str(label)]
+        low, high = table.min(axis=1).to_numpy(float), table.max(axis=1).to_numpy(float)
+        axes.fill_between(x, low, high, color=colour, alpha=0.13, lw=0)
+        mean = table.mean(axis=1).to_numpy(float)
+        axes.plot(x, mean, EPOCH_LINES[str(view)], color=colour, marker="o", ms=2)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(_axis_label(metric))
+    axes.locator_params(nbins=5)
+    axes.grid(axis="y")
+    return axes
+
+
+def gap_epochs_figure(
+    frame: pd.DataFrame, metrics: Sequence[str], colours: Mapping[str, str]
+) -> Figure:
+    """A panel per metric over the full width."""
+    labels = [str(label) for label in dict.fromkeys(frame["label"])]
+    handles = [Line2D([], [], color=colours[label], label=label) for label in labels]
+    if "denoised" in set(frame["view"]):
+        handles.append(Line2D([], [], color="black", ls="--", label="after denoising"))
+    rows = -(-len(handles) // LEGEND_COLUMNS)
+    size = (FULL_INCHES, 2.1 + 0.13 * rows)
+    figure, axes = plt.subplots(1, len(metrics), figsize=size, sharex=True)
+    for metric, panel in zip(metrics, axes, strict=True):
+        gap_over_epochs(panel, frame, metric, colours)
+    columns = min(LEGEND_COLUMNS, len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -105,13 +159,15 @@ def gap_accuracy_figure(
     points: pd.DataFrame, colours: Mapping[str, str], markers: Mapping[str, str]
 ) -> Figure:
     """The same four metrics against test accuracy."""
-    figure, axes = plt.subplots(1, len(SHOWN), figsize=(FULL_INCHES, 2.2), sharey=True)
+    rows = -(-points["label"].nunique() // LEGEND_COLUMNS)
+    size = (FULL_INCHES, 2.05 + 0.13 * rows)
+    figure, axes = plt.subplots(1, len(SHOWN), figsize=size, sharey=True)
     for metric, panel in zip(SHOWN, axes, strict=True):
         gap_against_accuracy(panel, points, metric, colours, markers)
         panel.grid()
     axes[0].set_ylabel("accuracy (%)")
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(8, len(names)))
+    figure.legend(handles, names, loc="outside lower center", ncols=min(LEGEND_COLUMNS, len(names)))
     return figure
 
 

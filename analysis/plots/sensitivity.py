@@ -7,33 +7,40 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from analysis import stats
 from analysis.plots.style import COLUMN_INCHES
 
 
 def sensitivity(axes: Axes, runs: pd.DataFrame, rows: str, columns: str) -> Axes:
-    """Heat map of ``accuracy`` over the options ``rows`` and ``columns``: mean, ± sd, best framed.
+    """Heat map of ``accuracy`` over the options ``rows`` and ``columns``: mean, ± sd, best bold.
 
-    A cell without a run stays empty. Light is good: the palette is readable in grey.
+    A run without result has no ``accuracy`` but a ``state``: a cell with such a run is hatched and
+    says how many of its runs count. Light is good: the palette is readable in grey.
     """
-    grouped = runs.groupby([rows, columns])["accuracy"]
-    means = grouped.mean().unstack()
-    deviations = grouped.apply(stats.sd).unstack()
+    grouped = runs.groupby([rows, columns])
+    means = grouped["accuracy"].mean().unstack()
     values = means.to_numpy(float)
     image = axes.imshow(values, cmap="cividis", aspect="auto", origin="lower")
     low, high = image.get_clim()
-    best = np.unravel_index(np.nanargmax(values), values.shape)
-    for (i, j), value in np.ndenumerate(values):
-        if np.isnan(value):
-            continue
-        dark = value < (low + high) / 2
-        deviation = float(deviations.to_numpy(float)[i, j])
-        text = f"{value:.1f}" if np.isnan(deviation) else f"{value:.1f}\n±{deviation:.1f}"
-        axes.text(
-            j, i, text, ha="center", va="center", fontsize=6, linespacing=1.0,
-            color="white" if dark else "black", fontweight="bold" if (i, j) == best else "normal",
-        )  # fmt: skip
+    complete = (grouped["accuracy"].count() == grouped.size()).unstack(fill_value=False)
+    competing = np.where(complete.to_numpy(bool), values, -np.inf)
+    best = int(np.argmax(competing))
+    for i, row in enumerate(means.index):
+        for j, column in enumerate(means.columns):
+            if (row, column) not in grouped.groups:
+                _hatch(axes, i, j)
+                continue
+            own, value = grouped.get_group((row, column)), values[i, j]
+            if not complete.to_numpy(bool)[i, j]:
+                _hatch(axes, i, j)
+            light = np.isnan(value) or value >= (low + high) / 2
+            axes.text(
+                j, i, _cell_text(own), ha="center", va="center", fontsize=6, linespacing=1.0,
+                color="black" if light else "white",
+                fontweight="bold" if i * values.shape[1] + j == best else "normal",
+            )  # fmt: skip
     axes.set_xticks(range(values.shape[1]), [_text(value) for value in means.columns])
     axes.set_yticks(range(values.shape[0]), [_text(value) for value in means.index])
     axes.set_xlabel(_name(columns))
@@ -42,6 +49,22 @@ def sensitivity(axes: Axes, runs: pd.DataFrame, rows: str, columns: str) -> Axes
     for side in axes.spines.values():
         side.set_visible(False)
     return axes
+
+
+def _cell_text(runs: pd.DataFrame) -> str:
+    """``91.2``, ``±0.4`` and, where some lack, ``2/3 runs``; the states where all do."""
+    scores = stats.present(runs["accuracy"])
+    if not len(scores):
+        return "\n".join(dict.fromkeys(runs["state"]))
+    spread = stats.sd(scores)
+    if len(scores) < len(runs):
+        return f"{scores.mean():.1f}\n{len(scores)}/{len(runs)} runs"
+    return f"{scores.mean():.1f}" + ("" if np.isnan(spread) else f"\n±{spread:.1f}")
+
+
+def _hatch(axes: Axes, row: int, column: int) -> None:
+    box = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", ec="#bbbbbb", lw=0)
+    axes.add_patch(box)
 
 
 def sensitivity_figure(runs: pd.DataFrame, rows: str, columns: str, title: str) -> Figure:

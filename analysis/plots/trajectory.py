@@ -31,26 +31,49 @@ def denoising_trajectory(
         mean = probability.mean(axis=0)
         axes.plot(steps, mean, "o-", color=colours[label], ms=3)
         ends.append((label, float(mean[-1]), colours[label]))
-    longest = max(nats.shape[1] for nats in surprise.values()) - 1
-    axes.set_xlim(-0.1, longest + 0.1)
-    axes.set_xticks(range(0, longest + 1, max(1, longest // 8)))
+    _scale_steps(axes, max(nats.shape[1] for nats in surprise.values()))
     axes.set_ylim(-0.02, 1.02)
     if len(ends) > 1:
         label_ends(axes, ends)
-    axes.set_xlabel("sampling step (0: noised, last: denoised)")
     axes.set_ylabel("teacher head's p(label)")
     return axes
 
 
+def trajectory_distance(
+    axes: Axes, distances: Mapping[str, Array], colours: Mapping[str, str]
+) -> Axes:
+    """Distance to the teacher's features after each sampling step: label -> [steps + 1]."""
+    for label, values in distances.items():
+        axes.plot(range(len(values)), values, "o-", color=colours[label], ms=3)
+    _scale_steps(axes, max(map(len, distances.values())))
+    label_ends(axes, [(label, float(it[-1]), colours[label]) for label, it in distances.items()])
+    axes.set_ylabel("Fréchet distance\n← closer")
+    return axes
+
+
 def trajectory_figure(
-    surprise: Mapping[str, Array], title: str, colours: Mapping[str, str]
+    surprise: Mapping[str, Array],
+    distances: Mapping[str, Array],
+    title: str,
+    colours: Mapping[str, str],
 ) -> Figure:
-    """One column wide."""
-    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, height_for(len(surprise), 2.1)))
-    denoising_trajectory(axes, surprise, colours)
-    axes.set_title(title)
-    axes.grid(axis="y")
+    """The probability at the left; the distance at the right, where there is one."""
+    panels = 1 + bool(distances)
+    size = (FULL_INCHES if panels > 1 else COLUMN_INCHES, height_for(len(surprise), 2.1))
+    figure, axes = plt.subplots(1, panels, figsize=size, squeeze=False)
+    denoising_trajectory(axes[0, 0], surprise, colours)
+    if distances:
+        trajectory_distance(axes[0, 1], distances, colours)
+    axes[0, 0].set_title(title)
+    for panel in axes.flat:
+        panel.grid(axis="y")
     return figure
+
+
+def _scale_steps(axes: Axes, count: int) -> None:
+    axes.set_xlim(-0.1, count - 0.9)
+    axes.set_xticks(range(0, count, max(1, (count - 1) // 8)))
+    axes.set_xlabel("sampling step (0: noised, last: denoised)")
 
 
 def health_figure(

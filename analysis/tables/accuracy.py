@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from analysis.tables.text import DASH, interval_text, mean_sd, signed
 
 REFERENCES = ("scratch", "kd")
 """Methods that gains are measured from."""
-STALE = "†"
+STALE, TUNED = "†", "‡"
 
 
 def accuracy(grid: Grid) -> Table:
@@ -34,7 +35,8 @@ def accuracy(grid: Grid) -> Table:
             for key, mark in zip(grid.columns, marks, strict=True)
         ]
         gains = [_gain_cell(grid, label, reference) for reference in compared]
-        rows.append(Row([Cell(label), *cells, *gains], label, rule_above=number == 0))
+        name = Cell(label + (TUNED if grid.tuned(label) else ""))
+        rows.append(Row([name, *cells, *gains], label, rule_above=number == 0))
     split = "Test" if grid.figure == TEST else "Validation"
     return Table(
         name="accuracy",
@@ -79,6 +81,14 @@ def score_cell(cell: GridCell, mark: str = "") -> Cell:
     return Cell(text, mark if cell.complete else "hole")
 
 
+def name_cell(grid: Grid, label: str, key: ColumnKey) -> Cell:
+    """The row's name; ``kd (2/3 runs)`` where a mean over its runs lacks some."""
+    cell = grid.cell(label, key)
+    return (
+        Cell(label) if cell.complete else Cell(f"{label} ({cell.n}/{cell.expected} runs)", "hole")
+    )
+
+
 def _teacher_row(grid: Grid, gains: int) -> Row:
     cells = [Cell("teacher")]
     for key in grid.columns:
@@ -117,7 +127,24 @@ def _accuracy_notes(grid: Grid) -> list[str]:
         )
     if expected["stale"].any():
         notes.append(f"{STALE} some runs of this cell were made by other code than the rest.")
-    return notes
+    return [*notes, *_tuning_notes(grid)]
+
+
+def _tuning_notes(grid: Grid) -> list[str]:
+    """Which rows a search has tuned, and on what."""
+    marks = {label: mark for label in grid.labels if (mark := grid.tuned(label)) is not None}
+    if not marks:
+        return ["No method was tuned by a search: all run with the settings of their recipe."]
+    rest = [label for label in grid.labels if label not in marks]
+    texts = [f"{TUNED} {label}: {_tuning_text(mark)}." for label, mark in marks.items()]
+    return [*texts, *([f"Not tuned, settings of the recipe: {', '.join(rest)}."] if rest else [])]
+
+
+def _tuning_text(mark: dict[str, Any]) -> str:
+    text = f"tuned by search {mark.get('search', '?')}"
+    text += f", {mark['trials']} trials" if "trials" in mark else ""
+    text += f", on the {mark['split']} split" if "split" in mark else ""
+    return text + (f" of {pair_name(str(mark['pair']))}" if mark.get("pair") else "")
 
 
 def _models_text(grid: Grid, key: ColumnKey) -> str:

@@ -7,6 +7,7 @@ from analysis.collect import Collected
 from analysis.grid import TEST, Grid, pair_name
 from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
+from analysis.tables.accuracy import name_cell
 from analysis.tables.text import number, shorten, signed
 
 
@@ -24,7 +25,7 @@ def selection(grid: Grid) -> Table | None:
                 continue
             cells = [
                 Cell(pair_name(key.pair)),
-                Cell(label),
+                name_cell(grid, label, key),
                 Cell(number(stats.mean(last), 2)),
                 Cell(number(stats.mean(by_val), 2)),
                 Cell(number(stats.mean(by_test), 2)),

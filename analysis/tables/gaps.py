@@ -1,33 +1,38 @@
-"""Gap metrics as a table."""
+"""Gap metrics as tables."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import pandas as pd
 
-from analysis.gap import METRICS
+from analysis import stats
+from analysis.feature_files import MISSING
+from analysis.gap import METRICS, NOISE, Gaps
 from analysis.grid import pair_name
 from analysis.render import Cell, Column, Row, Table
-from analysis.tables.text import mean_cell
+from analysis.tables.text import mean_cell, number
 
 
 def gaps(frame: pd.DataFrame) -> Table | None:
-    """Metrics of :func:`analysis.gap.frame` per method, mean ± sd over seeds."""
+    """Metrics of :class:`analysis.gap.Gaps` per method, mean ± sd over seeds."""
     if frame.empty:
         return None
-    rows = []
-    keys = ["dataset", "recipe", "pair", "label", "view"]
-    for (_, recipe, pair, label, view), runs in frame.groupby(keys, sort=False):
-        values = [mean_cell(runs[name], metric.digits) for name, metric in METRICS.items()]
-        name = pair_name(str(pair)) + (f" ({recipe})" if frame["recipe"].nunique() > 1 else "")
-        cells = [Cell(name), Cell(str(label)), Cell(str(view))]
-        rows.append(Row([*cells, *values], str(label), str(pair)))
-    columns = [Column("Pair", "l"), Column("Method", "l"), Column("features", "l")]
+    rows = [
+        Row(
+            [*cells, *(mean_cell(runs[name], metric.digits) for name, metric in METRICS.items())],
+            label,
+            pair,
+        )
+        for label, pair, cells, runs in _cells(frame)
+    ]
     return Table(
         name="gap",
         title="Gap between teacher and student features",
-        columns=[*columns, *(Column(metric.title) for metric in METRICS.values())],
+        columns=[*HEAD, *(Column(metric.title) for metric in METRICS.values())],
         rows=rows,
-        caption="On held-out images; mean ± standard deviation over runs.",
+        caption="On held-out images; mean ± standard deviation over n runs.",
         notes=(
             "Fréchet, MMD and Wasserstein compare the teacher's features with the student's after "
             "the best linear map, fitted on training images; Fréchet in units of the teacher's "
@@ -35,3 +40,79 @@ def gaps(frame: pd.DataFrame) -> Table | None:
             "the student's predicts.",
         ),
     ).without_constant("Pair")
+
+
+def gap_intervals(frame: pd.DataFrame) -> Table | None:
+    """Means with half widths of their 95 % intervals over runs and over images."""
+    known = [name for name in METRICS if f"{name}{NOISE}" in frame]
+    if frame.empty or not known:
+        return None
+    rows = []
+    for label, pair, cells, runs in _cells(frame):
+        values = [_interval_cell(runs, name) for name in known]
+        rows.append(Row([*cells, *values], label, pair))
+    return Table(
+        name="gap-intervals",
+        title="How sure the gap is",
+        columns=[*HEAD, *(Column(METRICS[name].title) for name in known)],
+        rows=rows,
+        caption=(
+            "Mean ± half the width of its 95 % interval over runs (Student's), and in brackets of "
+            "that over held-out images (the bootstrap's, closed form)."
+        ),
+        notes=(
+            "The runs of a method see the same images, so that the interval over images does not "
+            "shrink with their number.",
+        ),
+    ).without_constant("Pair")
+
+
+def gap_holes(gaps: Gaps) -> Table | None:
+    """Finished runs without gap figures, and why; None when there is none.
+
+    Where no run has features (they were not kept, or W&B is the source) nothing is missed.
+    """
+    faults = gaps.faults
+    if gaps.runs.empty and len(faults):
+        faults = faults[~faults["reason"].str.endswith(MISSING)]
+    if faults.empty:
+        return None
+    names = ["label", "pair", "seed", "reason"]
+    rows = [
+        Row([Cell(label), Cell(pair_name(pair)), Cell(str(seed)), Cell(why, "hole")], label, pair)
+        for label, pair, seed, why in faults[names].itertuples(index=False)
+    ]
+    return Table(
+        name="gap-holes",
+        title="Finished runs without gap figures",
+        columns=[
+            *(Column(name, "l") for name in ("method", "pair")),
+            Column("seed"),
+            Column("reason", "l"),
+        ],
+        rows=rows,
+        caption="Their accuracies count; no gap figure above holds them.",
+    )
+
+
+HEAD = (Column("Pair", "l"), Column("Method", "l"), Column("features", "l"), Column("n"))
+
+
+def _cells(frame: pd.DataFrame) -> Iterator[tuple[str, str, list[Cell], pd.DataFrame]]:
+    """Label, pair, the first cells and the runs of every row."""
+    several = frame["recipe"].nunique() > 1
+    keys = ["dataset", "recipe", "pair", "label", "view"]
+    for (_, recipe, pair, label, view), runs in frame.groupby(keys, sort=False):
+        name = pair_name(str(pair)) + (f" ({recipe})" if several else "")
+        cells = [Cell(name), Cell(str(label)), Cell(str(view)), Cell(str(len(runs)))]
+        yield str(label), str(pair), cells, runs
+
+
+def _interval_cell(runs: pd.DataFrame, name: str) -> Cell:
+    """``0.77 ± 0.05 (0.02)``"""
+    digits = METRICS[name].digits + 1
+    low, high = stats.t_interval(runs[name])
+    over_images = stats.NORMAL_95 * stats.mean(runs[f"{name}{NOISE}"])
+    over_runs = "" if math.isnan(low) else f" ± {number((high - low) / 2, digits)}"
+    middle = number(stats.mean(runs[name]), digits)
+    return Cell(f"{middle}{over_runs} ({number(over_images, digits)})")

@@ -29,11 +29,12 @@ def signed(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
 
 
-def interval_text(interval: stats.Interval) -> str:
-    """``[+0.10, +0.90]``"""
+def interval_text(interval: stats.Interval, *, signs: bool = True) -> str:
+    """``[+0.10, +0.90]``; of what is no difference without ``signs``."""
     if math.isnan(interval.low):
         return "–"
-    return f"[{signed(interval.low)}, {signed(interval.high)}]"
+    low, high = (signed(end) if signs else number(end, 2) for end in interval)
+    return f"[{low}, {high}]"
 
 
 def p_text(value: float) -> str:
@@ -43,9 +44,12 @@ def p_text(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def seeds_text(n: int | None) -> str:
-    """None is what :func:`analysis.stats.seeds_needed` gives beyond 1,000."""
-    return ">1000" if n is None else str(n)
+def seeds_text(difference: float, spread: float) -> str:
+    """Pairs of runs that find ``difference``, at most 1,000; a dash for an unknown spread."""
+    if math.isnan(spread):
+        return "–"
+    n = stats.seeds_needed(difference, spread)
+    return f">{stats.MOST_SEEDS}" if n is None else str(n)
 
 
 def count(value: float, *, sign: bool = False) -> str:

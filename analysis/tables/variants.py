@@ -27,10 +27,14 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
     rows: list[Row] = []
     for key in grid.columns:
         for number, label in enumerate(labels):
+            if not grid.cell(label, key).expected:
+                continue
             runs = grid.runs(label, key)
             values = [Cell(_value(runs[name].iloc[0]) if len(runs) else "–") for name in options]
             cells = [Cell(pair_name(key.pair)), Cell(label), *values]
-            cells += [score_cell(grid.cell(label, key)), _difference(grid, label, labels[0], key)]
+            cell = grid.cell(label, key)
+            interval = interval_text(stats.t_interval(cell.scores), signs=False)
+            cells += [score_cell(cell), Cell(interval), _difference(grid, label, labels[0], key)]
             rows.append(Row(cells, label, key.pair, rule_above=number == 0 and bool(rows)))
     names = [name.split("/", 1)[1].replace("_", " ") for name in options]
     return Table(
@@ -41,6 +45,7 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
             Column("Row", "l"),
             *map(Column, names),
             Column("accuracy"),
+            Column("95 % interval"),
             Column(f"difference to {labels[0]}"),
         ],
         rows=rows,

@@ -59,6 +59,7 @@ class Store:
             "recipe": recipe,
             "seed": seed,
             "teacher_run_id": self.teacher_id(teacher) if taught else None,
+            "tuned": more.pop("tuned", None),
         }
         self.entries.append(entry)
         return entry
@@ -215,14 +216,22 @@ class Store:
         images: int = 300,
         teacher_width: int = 48,
         student_width: int = 24,
+        epoch: int | None = None,
+        noise: float | None = None,
     ) -> None:
-        """Write ``features.npz``: classes on a sphere, the student a noisy linear image of it."""
+        """Write ``features.npz``, or those of an epoch.
+
+        Classes on a sphere; the student is a noisy linear image of it.
+        """
         rng = np.random.default_rng(_number(entry))
         shared = np.random.default_rng(7)  # the teacher is the same in all runs
         centres = 2.0 * shared.standard_normal((self.classes, teacher_width))
         mixing = rng.standard_normal((teacher_width, student_width)) / math.sqrt(teacher_width)
-        noise = GAP.get(entry["method"], 0.6)
-        arrays: dict[str, Any] = {"heldout_split": np.array("val")}
+        noise = GAP.get(entry["method"], 0.6) if noise is None else noise
+        arrays: dict[str, Any] = {
+            "heldout_split": np.array("val"),
+            "run_id": np.array(entry["run_id"]),
+        }
         for split in ("train", "heldout"):
             label = shared.integers(self.classes, size=images)
             teacher = np.maximum(
@@ -246,7 +255,17 @@ class Store:
                 arrays[f"{split}/inspect/denoised"] = (denoised @ mixing).astype(np.float32)
                 steps = np.linspace(2.0, 0.4, 6) + 0.3 * rng.random((images, 6))
                 arrays[f"{split}/inspect/trajectory_nll"] = steps.astype(np.float32)
-        np.savez(self.path(entry) / "features.npz", allow_pickle=False, **arrays)
+                if split == "heldout":
+                    shares = np.linspace(0.0, 1.0, 6)[:, None, None]
+                    mixed = (1 - shares) * (2 * blurred - teacher) + shares * denoised
+                    trajectory = (mixed @ mixing).transpose(1, 0, 2)
+                    arrays[f"{split}/inspect/trajectory"] = trajectory.astype(np.float32)
+        if epoch is None:
+            np.savez(self.path(entry) / "features.npz", allow_pickle=False, **arrays)
+            return
+        changing = ("run_id", "student_pooled", "original", "denoised")
+        arrays = {name: it for name, it in arrays.items() if name.rpartition("/")[2] in changing}
+        np.savez(self.path(entry) / f"features-{epoch:04d}.npz", allow_pickle=False, **arrays)
 
     def fail(
         self,

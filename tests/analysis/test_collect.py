@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from synthetic_store import digits
+from synthetic_store import Store, digits
 
 from analysis.collect import CollectError, collect, epochs
 from analysis.records import read_metrics
@@ -95,6 +95,27 @@ def test_one_run_may_fill_the_cells_of_two_pairs(store):
     rows = collect(store.root, store.write_manifest()).runs
     assert rows["run_id"].nunique() == 1
     assert list(rows["state"]) == ["finished", "finished"]
+
+
+def test_two_experiments_stand_in_one_frame_and_a_run_of_both_counts_once(tmp_path):
+    first, second = Store(tmp_path, "first"), Store(tmp_path, "second")
+    first.finish(first.add("kd", 0))
+    first.add("dkd", 0)
+    second.finish(second.add("dkd", 0))
+    second.finish(second.add("crd", 0))
+    together = collect(tmp_path, [first.write_manifest(), second.write_manifest()])
+    assert together.experiment == "first + second"
+    assert together.command == "make sweep EXP=first\nmake sweep EXP=second"
+    assert list(together.runs["label"]) == ["kd", "dkd", "crd"]
+    assert set(together.runs["state"]) == {"finished"}
+
+
+def test_experiments_that_differ_in_a_run_of_one_cell_are_in_conflict(tmp_path):
+    first, second = Store(tmp_path, "first"), Store(tmp_path, "second")
+    first.finish(first.add("kd", 0))
+    second.finish(second.add("kd", 0, salt="other options"))
+    together = collect(tmp_path, [first.write_manifest(), second.write_manifest()])
+    assert list(together.runs["state"]) == ["conflict", "conflict"]
 
 
 def test_a_record_of_other_code_than_most_is_stale(store):

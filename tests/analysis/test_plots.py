@@ -8,6 +8,7 @@ import pytest
 from analysis import stats
 from analysis.plots import cost, densities, ranks, style
 from analysis.plots.curves import training_curves
+from analysis.plots.gaps import gap_over_epochs
 from analysis.plots.sensitivity import sensitivity
 from analysis.plots.trajectory import denoising_trajectory
 
@@ -63,6 +64,26 @@ def test_a_teacher_far_above_its_students_is_named_instead_of_flattening_the_cur
     assert axes.get_ylim()[1] < 80
 
 
+def test_a_curve_of_fewer_runs_than_expected_says_so(axes):
+    table = pd.DataFrame({"label": "kd", "run_id": "r", "epoch": [1, 2], "x": [1.0, 2.0]})
+    training_curves(axes, table, "x", ["kd"], {"kd": "red"}, names={"kd": "kd (1/3)"})
+    assert [text.get_text() for text in axes.texts] == ["kd (1/3)"]
+
+
+def test_the_gap_over_epochs_is_a_mean_over_runs_with_denoised_features_dashed(axes):
+    rows = [
+        ("dskd", view, epoch, f"r{seed}", 1.0 / epoch + seed + shift)
+        for view, shift in (("student", 0.0), ("denoised", -0.5))
+        for epoch in (1, 2)
+        for seed in (0, 2)
+    ]
+    frame = pd.DataFrame(rows, columns=["label", "view", "epoch", "run_id", "frechet"])
+    gap_over_epochs(axes, frame, "frechet", {"dskd": "red"})
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "--"]
+    assert axes.lines[0].get_ydata() == pytest.approx([2.0, 1.5])
+    assert axes.lines[1].get_ydata() == pytest.approx([1.5, 1.0])
+
+
 def test_a_density_integrates_to_one_and_peaks_at_the_mean():
     values = np.random.default_rng(0).normal(3, 0.5, size=2000)
     grid = np.linspace(0, 6, 601)
@@ -106,16 +127,22 @@ def test_times_are_written_in_their_unit():
     assert [cost.seconds_text(s) for s in (0.5, 20, 300, 7200)] == ["0.5 s", "20 s", "5 min", "2 h"]
 
 
-def test_the_heat_map_writes_mean_and_deviation_and_leaves_holes_empty(axes):
-    runs = pd.DataFrame(
-        {
-            "options/steps": [1, 1, 5, 5],
-            "options/bits": [64, 64, 64, 128],
-            "accuracy": [80.0, 82.0, 90.0, 91.0],
-        }
-    )
-    sensitivity(axes, runs, "options/steps", "options/bits")
-    assert sorted(text.get_text() for text in axes.texts) == ["81.0\n±1.4", "90.0", "91.0"]
+def test_the_heat_map_writes_mean_and_deviation_and_shows_holes(axes):
+    nan = float("nan")
+    rows = [
+        (1, 64, 80.0, "finished"),
+        (1, 64, 82.0, "finished"),
+        (5, 64, 90.0, "finished"),
+        (5, 128, 99.0, "finished"),
+        (5, 128, nan, "failed"),
+        (9, 64, nan, "missing"),
+    ]
+    columns = ["options/steps", "options/bits", "accuracy", "state"]
+    sensitivity(axes, pd.DataFrame(rows, columns=columns), "options/steps", "options/bits")
+    texts = {text.get_text(): text.get_fontweight() for text in axes.texts}
+    assert set(texts) == {"81.0\n±1.4", "90.0", "99.0\n1/2 runs", "missing"}
+    assert texts["90.0"] == "bold"  # 99.0 is not complete and does not compete
+    assert len(axes.patches) == 4  # hatched: incomplete, missing, and two that nobody expects
     assert [text.get_text() for text in axes.get_xticklabels()] == ["64", "128"]
 
 

@@ -4,9 +4,12 @@ import html.parser
 import re
 
 import pytest
-from synthetic_store import digits
+import wandb
+from mirrored_store import FakeApi, mirrored
+from synthetic_store import Store, digits
 
 from analysis.report import ReportError, build
+from suite.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +130,56 @@ def test_an_unwritable_place_is_named(finished, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ReportError, match="cannot write the report to"):
         build(finished.root, finished.manifest, tmp_path / "file" / "report")
+
+
+def test_the_command_reports_several_experiments_to_one_folder(tmp_path, capsys):
+    for name, label in (("first", "kd"), ("second", "dkd")):
+        store = Store(tmp_path, name)
+        store.finish(store.add(label, 0), features=False)
+        store.write_manifest()
+    with pytest.raises(SystemExit) as end:
+        main(["report", "first", "second", "--runs-root", str(tmp_path)])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "2 of 2 runs finished" in shown
+    table = (tmp_path / "first+second" / "report" / "tables" / "accuracy.csv").read_text()
+    assert "kd" in table
+    assert "dkd" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "mlflow:x"], "--source mlflow:x: must be runs or wandb:entity/project"),
+        (["--source", "wandb:x", "--set", "epochs=1"], "--set: a report from W&B takes all runs"),
+        (["nothing"], "no manifest"),
+    ],
+)
+def test_what_the_command_cannot_do_is_one_message(tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as end:
+        main(["report", *arguments, "--runs-root", str(tmp_path)])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_reports_what_wandb_holds(tmp_path, capsys, monkeypatch, finished):
+    directories = dict.fromkeys(entry["directory"] for entry in finished.entries)
+    api = FakeApi([mirrored(finished, directory) for directory in directories])
+    monkeypatch.setattr(wandb, "Api", lambda **_: api)
+    arguments = ["made_up", "--source", "wandb:me/project", "--runs-root", str(tmp_path)]
+    with pytest.raises(SystemExit) as end:
+        main(["report", *arguments])
+    assert end.value.code == 0
+    assert "18 of 18 runs finished" in capsys.readouterr().out
+    assert (tmp_path / "made_up" / "wandb-report" / "index.html").exists()
+
+
+def test_what_wandb_refuses_is_one_message(tmp_path, capsys, monkeypatch):
+    def refuse(**_):
+        raise wandb.errors.CommError("no\nsuch project")
+
+    monkeypatch.setattr(wandb, "Api", refuse)
+    with pytest.raises(SystemExit) as end:
+        main(["report", "x", "--source", "wandb:me/project", "--runs-root", str(tmp_path)])
+    assert end.value.code == 2
+    assert "W&B project me/project cannot be read: no such project" in capsys.readouterr().err

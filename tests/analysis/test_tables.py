@@ -91,6 +91,24 @@ def test_stale_runs_are_marked(store):
     assert any(note.startswith("†") for note in table.notes)
 
 
+def test_tuned_rows_are_marked_with_how_they_were_tuned(store):
+    chosen = {"search": "digits_search", "trials": 40, "split": "val", "pair": "big/small"}
+    fill(store, "kd", [90.0, 91.0], tuned=chosen)
+    fill(store, "dkd", [90.0, 91.0])
+    table = tables.accuracy(grid_of(store))
+    assert set(texts(table)) == {"teacher", "kd‡", "dkd"}
+    note = "‡ kd: tuned by search digits_search, 40 trials, on the val split of big → small."
+    assert note in table.notes
+    assert "Not tuned, settings of the recipe: dkd." in table.notes
+
+
+def test_a_table_without_tuned_rows_says_so(store):
+    fill(store, "kd", [90.0])
+    assert any(
+        note.startswith("No method was tuned") for note in tables.accuracy(grid_of(store)).notes
+    )
+
+
 def test_the_teacher_has_its_own_row(store):
     fill(store, "kd", [90.0])
     assert texts(tables.accuracy(grid_of(store)))["teacher"][0] == "96.40 (1)"
@@ -187,3 +205,19 @@ def test_a_figure_of_the_best_epoch_is_compared_with_our_best_epoch(cifar):
 
 def test_digits_have_no_published_figures(finished):
     assert tables.published_figures(Grid(collect(finished.root, finished.manifest))) is None
+
+
+def test_means_over_fewer_runs_than_expected_are_marked_in_every_table(store):
+    fill(store, "kd", [90.0, 91.0])
+    store.fail(store.add("kd", 2))
+    grid = grid_of(store)
+    for table in (tables.cost(grid), tables.selection(grid)):
+        assert table.rows[0].cells[0].mark == "hole"
+        assert table.rows[0].cells[0].text == "kd (2/3 runs)"
+
+
+def test_an_unknown_spread_needs_an_unknown_number_of_seeds(store):
+    fill(store, "scratch", [80.0])
+    fill(store, "kd", [90.0])
+    (row,) = tables.comparisons(grid_of(store)).rows
+    assert row.cells[-1].text == "–"

@@ -3,7 +3,7 @@
 from analysis import tables
 from analysis.collect import collect
 from analysis.figures import Pictures
-from analysis.gap import frame
+from analysis.gap import gaps
 from analysis.grid import Grid
 from analysis.variants import grid_options, varying_options
 
@@ -25,24 +25,40 @@ def test_only_options_that_differ_are_shown(store):
         "Row",
         "diffusion steps",
         "accuracy",
+        "95 % interval",
         "difference to dskd-1-64",
     ]
     cells = [[cell.text for cell in row.cells] for row in table.rows]
-    assert cells[0] == ["dskd-1-64", "1", "80.25 ± 0.35 (2)", "–"]
-    assert cells[1] == ["dskd-5-64", "5", "81.25 ± 0.35 (2)", "+1.00 [+1.00, +1.00]"]
+    assert cells[0] == ["dskd-1-64", "1", "80.25 ± 0.35 (2)", "[77.07, 83.43]", "–"]
+    assert cells[1] == [
+        "dskd-5-64",
+        "5",
+        "81.25 ± 0.35 (2)",
+        "[78.07, 84.43]",
+        "+1.00 [+1.00, +1.00]",
+    ]
 
 
 def test_two_numeric_options_make_a_grid(store):
     grid = fill(store, [1, 5], [64, 128])
     assert grid_options(grid.students) == ("options/hash_bits", "options/diffusion_steps")
-    pictures = Pictures(grid, frame(grid.collected))
+    pictures = Pictures(grid, gaps(grid.collected))
     assert pictures.sensitivity(grid.columns[0]) is not None
+
+
+def test_a_grid_has_a_table_of_means_with_intervals(store):
+    (table,) = tables.sensitivity(fill(store, [1, 5], [64, 128]))
+    cells = [[cell.text for cell in row.cells] for row in table.rows]
+    assert [column.header for column in table.columns] == ["hash bits", "1", "5"]
+    assert cells[0][:2] == ["64", "80.25 [77.07, 83.43] (2)"]  # 80.25 ± 12.706 * 0.3536 / sqrt(2)
+    assert sum(cell.mark == "best" for row in table.rows for cell in row.cells) >= 1
 
 
 def test_one_option_or_three_make_none(store):
     grid = fill(store, [1, 5], [64])
     assert varying_options(grid.students) == ["options/diffusion_steps"]
     assert grid_options(grid.students) is None
+    assert tables.sensitivity(grid) == []
 
 
 def test_methods_with_one_row_have_no_table(finished):

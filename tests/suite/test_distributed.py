@@ -52,7 +52,7 @@ def runs(tmp_path_factory):
     place = tmp_path_factory.mktemp("distributed")
     train(place / "one", [TEACHER, *STUDENTS, LOCAL], [], devices=1)
     shutil.copytree(place / "one" / "teachers", place / "two" / "teachers")
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     train(place / "two", [*STUDENTS, LOCAL], torchrun, devices=2)
     return place
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from suite.config import RunSpec, Runtime, parse
 from suite.errors import UserError
+from suite.features import epochs_to_keep
 from suite.models import TeacherError, weights_sha256
 from suite.record import TEACHERS, RunDirectory
 from suite.run import Interrupted, run
@@ -110,6 +111,43 @@ def test_features_of_training_and_held_out_images_are_kept(store):
         assert features["train/teacher_pooled"].shape == (128, 16)
         assert len(features["heldout/label"]) == len(features["heldout/student_logits"])
         assert str(features["heldout_split"]) == "val"
+
+
+def test_features_are_kept_after_some_epochs_which_changes_no_bit(store, tmp_path):
+    spec = student_spec(store[1], "dskd", epochs=3)
+    found = {}
+    for folder, kept in (("without", 0), ("with", 6)):
+        copy_of_teacher(store, tmp_path / folder)
+        run(spec, runtime(tmp_path / folder, feature_epochs=kept))
+        found[folder] = RunDirectory.of(tmp_path / folder, "experiment", spec.run_id)
+    names = {path.name for path in found["with"].path.glob("features-*.npz")}
+    assert names == {"features-0001.npz", "features-0002.npz"}
+    assert not list(found["without"].path.glob("features-*.npz"))
+    assert found["with"].weights.read_bytes() == found["without"].weights.read_bytes()
+    assert found["with"].features.read_bytes() == found["without"].features.read_bytes()
+    with np.load(found["with"].features_after(1)) as first, np.load(found["with"].features) as last:
+        assert str(first["run_id"]) == str(last["run_id"]) == spec.run_id
+        assert "train/teacher_pooled" not in first
+        assert first["heldout/inspect/denoised"].shape == last["heldout/inspect/denoised"].shape
+        moved = first["heldout/student_pooled"] - last["heldout/student_pooled"]
+        assert np.abs(moved).max() > 0
+        assert last["heldout/inspect/trajectory"].shape[1:] == (6, 8)  # 5 steps, 8 channels
+        assert "train/inspect/trajectory" not in last
+
+
+@pytest.mark.parametrize(
+    ("epochs", "count", "kept"),
+    [
+        (60, 6, {1, 10, 20, 30, 40, 50}),
+        (240, 4, {1, 60, 120, 180}),
+        (3, 6, {1, 2}),
+        (1, 6, set()),
+        (60, 1, {1}),
+        (60, 0, set()),
+    ],
+)
+def test_the_epochs_whose_features_are_kept(epochs, count, kept):
+    assert epochs_to_keep(epochs, count) == kept
 
 
 def test_a_finished_run_is_left_alone(store):
