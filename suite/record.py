@@ -80,7 +80,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 class _File:
-    """A file of a run's folder; the path is made when asked for, since status looks at thousands."""
+    """A file of a run's folder; its path is made when asked for: status looks at thousands."""
 
     def __init__(self, name: str) -> None:
         self._name = name
