@@ -41,6 +41,7 @@ def test_a_run_is_waiting_running_stopped_failed_or_finished(store):
         assert states(manifest) == ["running", "waiting", "waiting"]
         assert f"on {os.uname().nodename}" in shown(root)
     teacher.result.write_text("{}")
+    scratch.path.mkdir()
     scratch.append_metrics({"epoch": 3, "val/top1_percent": 12.5})
     kd.path.mkdir()
     kd.write_failure(RuntimeError("the loss is not finite"))
