@@ -206,9 +206,9 @@ def test_the_shifted_virtual_teacher_is_the_feature_itself_where_nothing_guides(
 def test_the_shifted_virtual_teacher_moves_by_guided_minus_unguided():
     samples = {}
     for scale in (0.0, 200.0):
-        plain = make(guidance_scale=scale, virtual_teacher="denoised")
-        samples[scale] = sampled_of(*plain)["denoised"]
-    shifted = sampled_of(*make(guidance_scale=200.0, guidance_temperature=1.0))
+        sharp = {"guidance_scale": scale, "guidance_temperature": 1.0}
+        samples[scale] = sampled_of(*make(**sharp, virtual_teacher="denoised"))["denoised"]
+    shifted = sampled_of(*make(**sharp))
     move = shifted["denoised"] - shifted["original"]
     assert move.abs().max() > 1e-3
     assert torch.allclose(move, samples[200.0] - samples[0.0], atol=1e-4)
