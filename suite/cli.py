@@ -299,24 +299,11 @@ def bench(
     results: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("results/bench"),
 ) -> None:
     """Measure the suite's own speed, and write the figures to results/bench."""
-    import os
+    from bench.run import main as measure
 
-    import torch
-
-    from bench.registry import Settings as BenchSettings
-    from bench.run import run
-
-    cuda = accelerator != "cpu" and torch.cuda.is_available()
-    settings = BenchSettings(
-        device="cuda" if cuda else "cpu",
-        threads=threads or len(os.sched_getaffinity(0)),
-        rounds=rounds,
-        steps=steps,
-        data_root=data_root,
-        full=full,
-    )
     command = " ".join(["dskd-bench", *sys.argv[1:]])
-    if not run(only or [], settings, results, command, console):
+    options = {"rounds": rounds, "steps": steps, "full": full, "data_root": data_root}
+    if not measure(only or [], accelerator, threads, options, results, command, console):
         raise typer.Exit(1)
 
 
