@@ -18,10 +18,13 @@ SETTINGS := $(if $(strip $(SET)),--set '$(SET)')
 BOOTSTRAP ?= python3
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep report status sync test check format clean help setup
+.PHONY: sweep search report status cancel sync bench test test-slurm chaos check format clean help setup
 
 sweep: $(READY)  ## train every run of EXP that is missing, then print its table (default: EXP=dskd_digits)
 	$(BENCH) sweep '$(EXP)' $(SETTINGS) $(ARGS)
+
+search: $(READY)  ## search hyper-parameters on validation accuracy (default: EXP=dskd_digits_search)
+	$(BENCH) search '$(if $(filter file,$(origin EXP)),dskd_digits_search,$(EXP))' $(SETTINGS) $(ARGS)
 
 report: $(READY)  ## tables and figures of EXP (one or several) from the runs that exist
 	$(BENCH) report $(EXP) $(SETTINGS) $(ARGS)
@@ -29,11 +32,23 @@ report: $(READY)  ## tables and figures of EXP (one or several) from the runs th
 status: $(READY)  ## how far the runs of EXP are
 	$(BENCH) status '$(EXP)' $(SETTINGS) $(ARGS)
 
+cancel: $(READY)  ## take the SLURM jobs of EXP back; those that run save first
+	$(BENCH) cancel '$(EXP)' $(SETTINGS) $(ARGS)
+
 sync: $(READY)  ## send what W&B lacks of EXP
 	$(BENCH) sync '$(EXP)' $(ARGS)
 
+bench: $(READY)  ## measure the suite's own speed: a table, and JSON under results/bench
+	$(BENCH) bench $(ARGS)
+
 test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile $(ARGS)
+
+test-slurm: $(READY)  ## the tests that need a real SLURM (.ci/slurm.sh starts one on a test machine)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -rs tests/slurm $(ARGS)
+
+chaos: $(READY)  ## kill random processes of a sweep until it is finished all the same
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m chaos tests/sweeps/test_chaos.py $(ARGS)
 
 check: $(READY)  ## lint, format check and types
 	$(RUN) -m ruff check .

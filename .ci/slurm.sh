@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs (Debian) and starts a real SLURM with accounting on this machine, for tests: two nodes,
-# n1 and n2, of one partition. Needs root; takes about half a minute; does nothing when it runs.
+# n1 and n2, and two partitions over them, main and urgent, which preempts main's jobs. Needs root;
+# takes about half a minute; does nothing when it runs.
 set -euo pipefail
 
 if scontrol ping 2>/dev/null | grep -q 'is UP'; then
@@ -12,6 +13,7 @@ if ! command -v slurmctld >/dev/null || ! command -v slurmdbd >/dev/null; then
     slurm-wlm slurmdbd mariadb-server munge >/dev/null
 fi
 host=$(hostname -s)
+grep -q ' n1 n2$' /etc/hosts || echo '127.0.0.1 n1 n2' >>/etc/hosts # ranks meet at the first node
 
 wait_for() { # SECONDS COMMAND...: until the command succeeds
   local left=$1
@@ -75,9 +77,14 @@ AccountingStorageHost=localhost
 JobRequeue=1
 MpiDefault=none
 KillWait=10
+SlurmdTimeout=10
+SchedulerParameters=sched_interval=3,bf_interval=3
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=2 RealMemory=8000
 NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=17002 CPUs=2 RealMemory=8000
-PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
+PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
 EOF
 pgrep -x slurmdbd >/dev/null || slurmdbd
 wait_for 20 sacctmgr -n list cluster

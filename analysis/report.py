@@ -85,6 +85,7 @@ def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
         tables.published_figures(grid),
         tables.comparisons(grid),
         *tables.variants(grid),
+        *tables.sensitivity(grid),
         tables.selection(grid),
         tables.cost(grid),
         tables.gaps(gaps.runs),

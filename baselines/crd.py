@@ -192,7 +192,6 @@ class CRD(Distiller):
             self.register_buffer(f"{side}_bank", bank)
             self.register_buffer(f"{side}_log_z", torch.tensor(math.inf))
         self._draws = setup.draws
-        self._gather = setup.gather
 
     def student_taps(self) -> tuple[str, ...]:
         """The pooled feature."""
@@ -222,15 +221,15 @@ class CRD(Distiller):
         of_teacher = unit_rows(self.teacher_embedding(teacher))
         loss = self._side(of_student, self.teacher_bank, self.student_log_z, contrast_index)
         loss = loss + self._side(of_teacher, self.student_bank, self.teacher_log_z, contrast_index)
-        everyone, momentum = self._gather(index), self.config.momentum
-        update_bank(self.student_bank, everyone, self._gather(of_student.detach()), momentum)
-        update_bank(self.teacher_bank, everyone, self._gather(of_teacher.detach()), momentum)
+        everyone, momentum = self.gather(index), self.config.momentum
+        update_bank(self.student_bank, everyone, self.gather(of_student.detach()), momentum)
+        update_bank(self.teacher_bank, everyone, self.gather(of_teacher.detach()), momentum)
         return loss
 
     def _side(self, anchor: Tensor, bank: Tensor, log_z: Tensor, contrast_index: Tensor) -> Tensor:
         """The anchors' loss against the other network's bank; fills ``log_z`` the first time."""
         loss, used = crd_loss(
-            anchor, bank, contrast_index, log_z, self.config.temperature, self._gather
+            anchor, bank, contrast_index, log_z, self.config.temperature, self.gather
         )
         log_z.copy_(used)
         return loss

@@ -66,7 +66,9 @@ class DIST(Distiller):
     ) -> dict[str, Tensor]:
         """``ce``, ``inter`` and ``intra``."""
         settings = self.config
-        inter, intra = dist_terms(student.logits, teacher.logits, settings.temperature)
+        inter, intra = dist_terms(
+            self.gather(student.logits), self.gather(teacher.logits), settings.temperature
+        )
         return {
             "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
             "inter": settings.dist_weight * settings.beta * inter,

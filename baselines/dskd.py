@@ -85,8 +85,8 @@ class DSKDConfig(MethodConfig):
     guidance_target: Literal["label", "teacher", "shuffled"] = "teacher"
     """The class, the teacher's prediction, or another image's label (negative control)."""
     guide_at: Literal["x_t", "x_0"] = "x_0"  # Dhariwal and Nichol 2021: x_t
-    guidance_scale: float = tunable(10.0, low=0.1, high=100.0, log=True, ge=0)
-    guidance_temperature: float = tunable(1.0, low=1.0, high=8.0, log=True, gt=0)
+    guidance_scale: float = tunable(100.0, low=1.0, high=1000.0, log=True, ge=0)
+    guidance_temperature: float = tunable(4.0, low=1.0, high=8.0, log=True, gt=0)  # as KD
 
     # Hashing
     hash_bits: int = tunable(2048, low=64, high=8192, log=True, ge=1)  # LSHFM, ImageNet: 2,048
@@ -102,7 +102,7 @@ class DSKDConfig(MethodConfig):
     """Bits that count: ``differing`` takes those where original and denoised codes differ, which
     is what the loss exceeds its value for the feature's own codes by."""
     target_loss: Literal["lsh", "l2"] = "lsh"  # l2 between the features: negative control
-    lsh_weight: float = tunable(100.0, low=1.0, high=1000.0, log=True, ge=0)
+    lsh_weight: float = tunable(300.0, low=3.0, high=3000.0, log=True, ge=0)
     lsh_warmup_epochs: int = Field(0, ge=0)
     only_correct: bool = False
     """``lsh`` only on images that the teacher classifies correctly, as LSHFM."""
@@ -148,7 +148,7 @@ class DSKD(Distiller):
         if config.feature == "map" and not reads_maps:
             raise UnsupportedPair("feature 'map': the teacher's head reads no map; use 'pooled'")
         self._tap = "map" if reads_maps else "pooled"
-        self._draws, self._gather = setup.draws, setup.gather
+        self._draws = setup.draws
         self._health: dict[str, Tensor] = {}
         c_s, c_t = setup.student.shapes[self._tap][0], teacher.shapes[self._tap][0]
         channels = c_s if config.space == "student" else c_t
@@ -200,7 +200,8 @@ class DSKD(Distiller):
         denoised = self._denoise(x.detach(), target, self._draws)
 
         chosen = (teacher.logits.argmax(1) == batch.label) | (not settings.only_correct)
-        distance = mean_over(chosen, self._target_loss(x, denoised.clean))
+        per_image = self._target_loss(x, denoised.clean)
+        distance = mean_over(self.gather(chosen), self.gather(per_image))
         warmup = progress.warmup(settings.lsh_warmup_epochs)
         terms["lsh"] = warmup * settings.lsh_weight * distance
 
@@ -252,7 +253,7 @@ class DSKD(Distiller):
         rows, target = self._rows(x), self._rows(denoised)  # [B, P, C]
         if settings.target_loss == "l2":
             return (rows - target).square().mean((1, 2))
-        self.hash.follow(self._gather(target.flatten(0, 1)), settings.hash_bias, settings.momentum)
+        self.hash.follow(self.gather(target.flatten(0, 1)), settings.hash_bias, settings.momentum)
         hashes, wanted = self.hash(rows), self.hash(target)  # [B, P, bits]
         self._health |= code_health(hashes.detach(), wanted)
         differing = settings.hash_loss == "differing"

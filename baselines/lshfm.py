@@ -135,7 +135,12 @@ class LSHFM(Distiller):
             feature, logits = self.widened(feature)
         right = teacher.logits.argmax(1) == batch.label
         distance = lshfm_loss(
-            feature, teacher["pooled"], self.hash, right, settings.variant, settings.distance
+            self.gather(feature),
+            self.gather(teacher["pooled"]),
+            self.hash,
+            self.gather(right),
+            settings.variant,
+            settings.distance,
         )
         terms = {
             "ce": settings.ce_weight * functional.cross_entropy(logits, batch.label),

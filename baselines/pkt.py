@@ -67,7 +67,7 @@ class PKT(Distiller):
     ) -> dict[str, Tensor]:
         """``ce`` and ``pkt``."""
         settings = self.config
-        distance = pkt_loss(student["pooled"], teacher["pooled"])
+        distance = pkt_loss(self.gather(student["pooled"]), self.gather(teacher["pooled"]))
         return {
             "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
             "pkt": settings.pkt_weight * distance,

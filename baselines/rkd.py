@@ -78,7 +78,8 @@ class RKD(Distiller):
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress
     ) -> dict[str, Tensor]:
         """``ce``, ``distance`` and ``angle``."""
-        settings, features = self.config, (student["pooled"], teacher["pooled"])
+        settings = self.config
+        features = (self.gather(student["pooled"]), self.gather(teacher["pooled"]))
         return {
             "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
             "distance": settings.distance_weight * rkd_distance_loss(*features),

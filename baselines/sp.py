@@ -56,7 +56,9 @@ class SP(Distiller):
     ) -> dict[str, Tensor]:
         """``ce`` and ``sp``."""
         settings = self.config
-        distance = sp_loss(student[self._student_tap], teacher[self._teacher_tap])
+        distance = sp_loss(
+            self.gather(student[self._student_tap]), self.gather(teacher[self._teacher_tap])
+        )
         return {
             "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
             "sp": settings.sp_weight * distance,

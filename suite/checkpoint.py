@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,21 @@ def save(run: RunDirectory, state: dict[str, Any]) -> None:
     write_atomically(run.checkpoint, header + payload)
 
 
-def load(run: RunDirectory) -> dict[str, Any] | None:
-    """The newest readable state, None before the first. Raises :class:`CheckpointError`."""
+def load(
+    run: RunDirectory, fault: Callable[[dict[str, Any]], str | None] = lambda _: None
+) -> dict[str, Any] | None:
+    """The newest readable state, None before the first. Raises :class:`CheckpointError`.
+
+    ``fault`` says what is wrong with a state that can be read, None if nothing is.
+    """
     files = [path for path in (run.checkpoint, run.previous_checkpoint) if path.exists()]
     faults = []
     for path in files:
         try:
-            return _read(path)
+            state = _read(path)
+            if (reason := fault(state)) is None:
+                return state
+            raise CheckpointError(f"checkpoint {path} cannot be used: {reason}")
         except CheckpointError as error:
             log.warning("%s", error)
             faults.append(str(error))

@@ -1,9 +1,10 @@
 """One owner per run at a time, over processes and hosts that share the run store.
 
 A claim is a small file with its owner and a heartbeat (the file's modification time). A claim ends
-when its owner releases it, when the owner's process is known to be dead (same host), or when the
-heartbeat is older than ``EXPIRY_SECONDS`` (another host, killed or cut off). Taking and taking
-over happen under a lock that the kernel drops with the process.
+when its owner releases it, when the owner's process is known to be dead (same host), when the
+scheduler has started the owner's job again (it runs at one place at a time), or when the heartbeat
+is older than ``EXPIRY_SECONDS`` (another host, killed or cut off). Taking and taking over happen
+under a lock that the kernel drops with the process.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Claim:
         """Give the run back."""
         self._released.set()
         self._thread.join()
-        with _locked(self._path):
+        with locked(self._path):
             if _token(self._path) == self._token:
                 self._path.unlink()
 
@@ -74,29 +75,38 @@ class Claim:
                 return
 
 
-def claim(run: Path) -> Claim | None:
-    """Claim the run in this folder; None when somebody else holds it."""
+def claim(run: Path, job: str | None = None) -> Claim | None:
+    """Claim the run in this folder; None when somebody else holds it.
+
+    ``job`` is the scheduler's id of the job this process belongs to, the same after a requeue.
+    """
     path = run / "claim.json"
     run.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
-    with _locked(path):
-        if holder(run) is not None:
+    with locked(path) as now:
+        owner = holder(run, now)
+        if owner is not None and not _is_earlier_start(owner, job):
             return None
-        write_json(path, {**_owner(), "token": token})
+        write_json(path, {**_owner(), "job": job, "token": token})
     return Claim(path, token)
 
 
-def holder(run: Path) -> dict[str, Any] | None:
+def holder(run: Path, now: float | None = None) -> dict[str, Any] | None:
     """Who holds the run now; None when nobody does (or did and is dead)."""
     path = run / "claim.json"
     try:
-        age = time.time() - path.stat().st_mtime
+        age = (time.time() if now is None else now) - path.stat().st_mtime
         owner: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
     if owner["host"] == platform.node():
         return owner if is_alive(owner["pid"], owner["process_started"]) else None
     return owner if age < EXPIRY_SECONDS else None
+
+
+def _is_earlier_start(owner: dict[str, Any], job: str | None) -> bool:
+    """Whether the owner is this very job before it was requeued from another host."""
+    return job is not None and owner.get("job") == job and owner["host"] != platform.node()
 
 
 def is_alive(pid: int, started: str | None) -> bool:
@@ -135,7 +145,14 @@ def _token(path: Path) -> str | None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[float]:
+    """Be alone, over processes and hosts, as long as the context lasts.
+
+    The lock is a file beside ``path``. Gives the time by the file system's clock, which is the
+    clock of modification times, whatever this host's own says.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        os.utime(file.fileno())
+        yield os.fstat(file.fileno()).st_mtime

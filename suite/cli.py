@@ -42,6 +42,9 @@ Accelerator = Annotated[
 ]
 Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
+CheckpointSeconds = Annotated[
+    float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
+]
 Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
 FeatureEpochs = Annotated[
     int,
@@ -51,21 +54,93 @@ Tracker = Annotated[
     Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
 ]
 
+ExecutorName = Annotated[
+    Literal["auto", "debug", "local", "slurm"],
+    typer.Option(help="auto: slurm where sbatch exists, else local processes."),
+]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
+]
+
 
 @app.command()
 def sweep(
     experiment: Experiment = "dskd_digits",
     settings: Settings = None,
-    executor: Annotated[
-        Literal["auto", "debug", "local", "slurm"],
-        typer.Option(help="auto: slurm where sbatch exists, else local processes."),
-    ] = "auto",
-    cluster: Annotated[
-        Path | None,
-        typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
-    ] = None,
+    executor: ExecutorName = "auto",
+    cluster: ClusterFile = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Runs at a time (default: one per core or device).")
+        int | None,
+        typer.Option(help="Runs (SLURM: jobs) at a time; default: one per core or device."),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option(help="SLURM: leave once the jobs are submitted; see status, cancel.")
+    ] = False,
+    report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
+    threads: Threads = None,
+    workers: Workers = 4,
+    feature_epochs: FeatureEpochs = 6,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
+    tracker: Tracker = "wandb",
+) -> None:
+    """Train every run of an experiment that is missing, then print its table."""
+    from sweeps.closing import Closing
+    from sweeps.launch import How, launch
+    from sweeps.manifest import stem
+
+    runtime = _runtime(
+        runs_root=runs_root,
+        data_root=data_root,
+        accelerator=accelerator,
+        devices=devices,
+        nodes=nodes,
+        threads=threads,
+        workers=workers,
+        feature_epochs=feature_epochs,
+        checkpoint_seconds=checkpoint_seconds,
+        tracker=tracker,
+    )
+    given, place = tuple(settings or []), runs_root.resolve()
+    closing = Closing(stem(experiment), given, place, report, sync=tracker == "wandb")
+    how = How(executor, jobs, cluster, detach, closing)
+    summary = launch(experiment, given, runtime, how, console)
+    if summary.detached:
+        return
+    if summary.on_slurm and tracker == "wandb":  # the jobs' nodes may have had no network
+        _sync(runs_root, stem(experiment))
+    if report:
+        _report(runs_root, summary.manifest)
+    raise typer.Exit(summary.exit_status)
+
+
+@app.command()
+def search(
+    name: Annotated[
+        str, typer.Argument(help="A search that ships with the suite, or a path to your own YAML.")
+    ] = "dskd_digits_search",
+    settings: Settings = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials per method, in place of the search's budget.")
+    ] = None,
+    executor: ExecutorName = "auto",
+    cluster: ClusterFile = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Workers (default: one per core or device).")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DSKD_STORAGE", help="Database of the study as a URL (default: a journal file)."
+        ),
+    ] = None,
+    tuned: Annotated[
+        Path | None, typer.Option(help="Where chosen settings go (default: sweeps/tuned).")
     ] = None,
     report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
     runs_root: RunsRoot = Path("runs"),
@@ -74,11 +149,11 @@ def sweep(
     devices: Devices = 1,
     threads: Threads = None,
     workers: Workers = 4,
-    feature_epochs: FeatureEpochs = 6,
     tracker: Tracker = "wandb",
 ) -> None:
-    """Train every run of an experiment that is missing, then print its table."""
-    from sweeps.launch import launch
+    """Search hyper-parameters on validation accuracy; a second call goes on with the study."""
+    from sweeps.search.launch import How
+    from sweeps.search.launch import search as run_search
 
     runtime = _runtime(
         runs_root=runs_root,
@@ -87,20 +162,16 @@ def sweep(
         devices=devices,
         threads=threads,
         workers=workers,
-        feature_epochs=feature_epochs,
         tracker=tracker,
     )
-    summary = launch(
-        experiment,
-        settings or [],
-        runtime,
-        executor=executor,
-        jobs=jobs,
-        cluster=cluster,
-        console=console,
-    )
+    how = How(executor, jobs, cluster, storage, **({"tuned_root": tuned} if tuned else {}))
+    summary = run_search(name, settings or [], runtime, how, trials=trials, console=console)
+    for path in summary.chosen:
+        console.print(f"chosen settings: {path}")
     if report:
-        _report(runs_root, summary.manifest)
+        from analysis.search.report import build
+
+        console.print(build(summary.record, summary.record.with_name("report")))
     raise typer.Exit(summary.exit_status)
 
 
@@ -127,7 +198,7 @@ def report(
 
     names = experiments or ["dskd_digits"]
     if source == "runs":
-        from sweeps.expand import manifest_path
+        from sweeps.manifest import manifest_path
 
         manifests = [manifest_path(name, settings or [], runs_root) for name in names]
         made = reports.build(runs_root, manifests, out or reports.folder(manifests), tsne=tsne)
@@ -148,22 +219,32 @@ def status(
     experiment: Experiment = "dskd_digits",
     settings: Settings = None,
     watch: Annotated[bool, typer.Option(help="Stay and refresh.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="A line for every run.")] = False,
     runs_root: RunsRoot = Path("runs"),
 ) -> None:
-    """How far the runs of an experiment are, from the run store."""
+    """How far the runs of an experiment are, from the run store and SLURM."""
     from sweeps.status import status as show
 
-    show(experiment, settings or [], runs_root, console=console, watch=watch)
+    given = settings or []
+    show(experiment, given, runs_root, console=console, watch=watch, everything=everything)
+
+
+@app.command()
+def cancel(
+    experiment: Experiment = "dskd_digits",
+    settings: Settings = None,
+    runs_root: RunsRoot = Path("runs"),
+) -> None:
+    """Take the jobs of an experiment out of SLURM; those that run save first."""
+    from sweeps.status import cancel as take_back
+
+    console.print(f"{take_back(experiment, settings or [], runs_root)} jobs cancelled")
 
 
 @app.command()
 def sync(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
     """Send to W&B whatever it lacks of an experiment; can be repeated."""
-    from suite.tracker import sync as send
-
-    summary = send(runs_root, experiment)
-    console.print(str(summary), markup=False)
-    raise typer.Exit(1 if summary.failed else 0)
+    raise typer.Exit(1 if _sync(runs_root, experiment) else 0)
 
 
 @app.command()
@@ -177,6 +258,7 @@ def train(
     devices: Devices = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
     from suite.config import RunSpec, parse
@@ -190,6 +272,7 @@ def train(
         devices=devices,
         threads=threads,
         workers=workers,
+        checkpoint_seconds=checkpoint_seconds,
     )
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run(spec, runtime)
@@ -197,6 +280,44 @@ def train(
     last = json.loads((directory / "result.json").read_text())["last"]
     console.print_json(data=last)
     console.print(f"record: {directory}")
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this benchmark; can be repeated.")
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder with CIFAR-100; default: random images of its shape."),
+    ] = None,
+    accelerator: Accelerator = "auto",
+    threads: Threads = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Repeats, interleaved.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps a turn.")] = 4,
+    full: Annotated[bool, typer.Option(help="GPU: all 240 epochs instead of two.")] = False,
+    results: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("results/bench"),
+) -> None:
+    """Measure the suite's own speed, and write the figures to results/bench."""
+    import os
+
+    import torch
+
+    from bench.registry import Settings as BenchSettings
+    from bench.run import run
+
+    cuda = accelerator != "cpu" and torch.cuda.is_available()
+    settings = BenchSettings(
+        device="cuda" if cuda else "cpu",
+        threads=threads or len(os.sched_getaffinity(0)),
+        rounds=rounds,
+        steps=steps,
+        data_root=data_root,
+        full=full,
+    )
+    command = " ".join(["dskd-bench", *sys.argv[1:]])
+    if not run(only or [], settings, results, command, console):
+        raise typer.Exit(1)
 
 
 @app.command(name="methods")
@@ -241,6 +362,15 @@ def list_data(data_root: DataRoot = Path("data")) -> None:
     for name in data.names():
         table.add_row(name, *data.describe(name, data_root))
     console.print(table)
+
+
+def _sync(runs_root: Path, experiment: str) -> int:
+    """Returns how many runs could not be sent."""
+    from suite.tracker import sync as send
+
+    summary = send(runs_root, experiment)
+    console.print(str(summary), markup=False)
+    return summary.failed
 
 
 def _from_wandb(project: str, experiments: list[str]) -> Any:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -100,11 +100,20 @@ class OptimizerConfig(Closed):
 
     name: str = "momentum"
     lr: float = Field(gt=0)
+    lr_batch_size: int | None = Field(None, ge=1)
+    """The batch size that ``lr`` is for: it is scaled in proportion to ``train.batch_size`` (the
+    linear rule of Goyal et al. 2017, Sec. 2.1). None: ``lr`` as it is. The number of devices never
+    changes it, since the batch size counts the images of all devices."""
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     decay_norm_and_bias: bool = True
     """False: no weight decay on biases and normalisation layers."""
     clip_grad_norm: float | None = Field(None, gt=0)
+
+    def at(self, batch_size: int) -> OptimizerConfig:
+        """The same with the learning rate for so many images a step, over all devices."""
+        scale = 1.0 if self.lr_batch_size is None else batch_size / self.lr_batch_size
+        return self.model_copy(update={"lr": scale * self.lr, "lr_batch_size": None})
 
 
 class ScheduleConfig(Closed):
@@ -129,6 +138,10 @@ class TrainConfig(Closed):
     """Evaluate after every so many epochs; the last epoch always."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = False
+    """Always; without it, where it pays (see ``Runtime.fast``)."""
+    batch_norm: Literal["global", "local"] = "global"
+    """With several devices: statistics over the images of all, so that their number changes no
+    result, or of each device apart, which saves communication and depends on their number."""
 
 
 class RunConfig(Closed):
@@ -192,6 +205,14 @@ class Runtime(Closed):
     nodes: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch in one run; None leaves torch's choice."""
+    fast: bool = True
+    """What changes no number beyond floating-point order: the frozen teacher's batch normalisation
+    folded into its convolutions, channels_last where it pays, the optimizer in one kernel."""
+    pack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """At most so many runs that share images, order and teacher train side by side in one process.
+    ``auto``: 8 on a GPU, 4 on a CPU, fewer where that would leave workers idle; image folders 1."""
+    graphs: bool = True
+    """One GPU: whole steps are recorded and replayed as CUDA graphs, where the method allows it."""
     deterministic: bool = True
     """Deterministic kernels, so that a resumed run ends with the same bits (CPU and GPU)."""
     workers: int = Field(4, ge=0)

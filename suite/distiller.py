@@ -67,7 +67,9 @@ class Setup:
     steps_per_epoch: int
     device: torch.device
     draws: Draws  # the method's own random stream, saved in checkpoints
-    gather: Callable[[Tensor], Tensor]  # [B, ...] of this rank -> [world * B, ...] of all ranks
+    gather: Callable[[Tensor], Tensor]
+    """[B, ...] of this rank -> [w B, ...] of all w ranks, in the order of the global batch, with
+    gradient: for whatever relates the images of a batch to each other."""
     teacher_pass: Callable[[Sequence[str]], Iterator[tuple[Batch, Outputs]]]
     """One pass of the teacher over the training set (augmented views of epoch 1, no gradient)."""
 
@@ -127,6 +129,7 @@ class Distiller(nn.Module, ABC):
     def __init__(self, config: Any, setup: Setup) -> None:
         super().__init__()
         self.config = config
+        self.gather = setup.gather
 
     def student_taps(self) -> tuple[str, ...]:
         """Names of the student's inner activations that :meth:`losses` reads."""

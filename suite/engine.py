@@ -1,15 +1,15 @@
-"""The training loop. It knows the Distiller interface and no method.
+"""One run's side of the training loop. It knows the Distiller interface and no method.
 
-Everything the loop has done so far is in :meth:`Trainer.state`, so that a run killed after any
+Everything a run has done so far is in :meth:`Trainer.state`, so that a run killed after any
 checkpoint continues with the same bits. Order and augmentation are functions of (seed, epoch) and
-need no state.
+need no state. The loop itself, over the batches that several runs may share, is in ``pack.py``.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,18 +17,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from suite import checkpoint, features
+from suite import checkpoint, distributed, features
 from suite.config import RunConfig
 from suite.data import Dataset
 from suite.distiller import Batch, Distiller, Progress
 from suite.evaluate import evaluate
-from suite.optim import make_optimizer, make_schedule
+from suite.graphs import Graphed
+from suite.meter import Meter
+from suite.optim import make_optimizer, make_schedule, match_layouts
 from suite.record import RunDirectory
 from suite.taps import Outputs, TappedModel
-
-
-class Interrupted(Exception):
-    """Training stopped on request after a checkpoint; running again continues it."""
 
 
 class DivergedError(RuntimeError):
@@ -36,41 +34,43 @@ class DivergedError(RuntimeError):
 
 
 class Step(nn.Module):
-    """What one optimizer step computes: student, frozen teacher and method in one forward.
+    """What one optimizer step computes: student and method in one forward.
 
-    One module, so that distributed training and mixed precision wrap it as a whole. The teacher
-    is held outside the module tree: it has nothing to train, to save or to synchronise.
+    One module, so that distributed training and mixed precision wrap it as a whole.
     """
 
-    def __init__(
-        self, student: TappedModel, distiller: Distiller, teacher: TappedModel | None
-    ) -> None:
+    def __init__(self, student: TappedModel, distiller: Distiller) -> None:
         super().__init__()
         self.student = student
         self.distiller = distiller
-        self._teacher = (teacher,)
 
     def forward(
-        self, image: Tensor, label: Tensor, index: Tensor, progress: tuple[int, ...]
+        self,
+        image: Tensor,
+        label: Tensor,
+        index: Tensor,
+        progress: tuple[int, ...],
+        teacher_logits: Tensor | None,
+        teacher_taps: Mapping[str, Tensor],
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Loss terms in float32 and the student's number of hits on the batch."""
+        """Loss terms in float32 and the student's number of hits on the batch.
+
+        The teacher's outputs hold at least the taps that the method reads; no logits: no teacher.
+        """
         student = self.student(image, self.distiller.student_taps()).float()
-        teacher = self.ask_teacher(image, student)
-        batch = Batch(image, label, index)
+        if teacher_logits is None:
+            teacher_logits = student.logits.new_empty(0)
+        wanted = {tap: teacher_taps[tap] for tap in self.distiller.teacher_taps()}
         with torch.autocast(image.device.type, enabled=False):
-            terms = self.distiller.losses(batch, student, teacher, Progress(*progress))
+            terms = self.distiller.losses(
+                Batch(image, label, index),
+                student,
+                Outputs(teacher_logits, wanted),
+                Progress(*progress),
+            )
             with torch.no_grad():
                 hits = (self.distiller.predict(student).argmax(1) == label).sum()
         return terms, hits
-
-    @torch.no_grad()
-    def ask_teacher(self, image: Tensor, student: Outputs) -> Outputs:
-        """The teacher's outputs; empty logits when the run has none."""
-        (teacher,) = self._teacher
-        if teacher is None:
-            return Outputs(student.logits.new_empty(0))
-        outputs: Outputs = teacher(image, self.distiller.teacher_taps())
-        return outputs.float()
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Position:
 
 
 class Trainer:
-    """Trains one student to the end of its last epoch, whatever interrupts it on the way."""
+    """One student on its way to the end of its last epoch."""
 
     def __init__(
         self,
@@ -94,7 +94,12 @@ class Trainer:
         step: Step,
         run: RunDirectory,
         stream: torch.Generator,
+        teacher: TappedModel | None,
         teacher_choices: Mapping[str, Tensor],
+        *,
+        fused: bool = False,
+        keep_features_after: Container[int] = (),
+        graphed: bool = False,
     ) -> None:
         self.fabric = fabric
         self.config = config
@@ -102,74 +107,81 @@ class Trainer:
         self.run = run
         self.step = step
         self.stream = stream  # the method's random stream
+        self.teacher = teacher
+        self.teacher_choices = teacher_choices
         self.position = Position()
-        self.optimizer = make_optimizer(config.optimizer, step)
+        self.optimizer = make_optimizer(
+            config.optimizer.at(config.train.batch_size), step, fused=fused
+        )
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
+        self._parameters = [it for it in step.parameters() if it.requires_grad]
+        self._compute = Graphed(self._forward_and_backward, [stream])
+        if not graphed:
+            self._compute.give_up()
+        self._steps_per_epoch = data.train.steps(config.train.batch_size, fabric.world_size)
+        self._globals = _global_streams(fabric.device)  # dropout and stochastic depth
         self.deployed = step.distiller.deploy(step.student)
-        self.teacher_choices = teacher_choices
         self.choices: dict[str, Tensor] = {}  # the deployed network's, at its last evaluation
-        self.keep_features_after: frozenset[int] = frozenset()  # epochs
+        self._keep_features_after = keep_features_after
 
-    def fit(self, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
-        """Train until done. Raises :class:`Interrupted` after saving when ``should_stop()``."""
-        saver = _Saver(self, should_stop, checkpoint_seconds)
-        self._resume()
-        while self.position.epoch <= self.config.train.epochs:
-            self._train_epoch(saver)
-            self._finish_epoch()
-            saver.after_epoch()
+    @property
+    def done(self) -> bool:
+        """Whether the last epoch is behind it."""
+        return self.position.epoch > self.config.train.epochs
 
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch."""
-        return self.data.train.steps(self.config.train.batch_size, self.fabric.world_size)
+    @property
+    def place(self) -> tuple[int, int]:
+        """The epoch in progress, from 1, and the optimizer steps done in it."""
+        return self.position.epoch, self.position.step_in_epoch
 
-    def _train_epoch(self, saver: _Saver) -> None:
-        position, config = self.position, self.config
-        self.schedule.step(position.epoch - 1)
+    def begin(self) -> None:
+        """Make ready for the steps of the epoch in progress."""
+        self.schedule.step(self.position.epoch - 1)
         self.step.train()
-        meter = _Meter(position.sums, self.fabric.device)
-        batches = self.data.train.epoch(
-            config.seed,
-            position.epoch,
-            config.train.batch_size,
-            first_step=position.step_in_epoch,
-            rank=self.fabric.global_rank,
-            world_size=self.fabric.world_size,
-        )
-        started = time.perf_counter()
-        for batch in batches:
-            self._one_step(batch, meter)
-            position.step_in_epoch += 1
-            if saver.due():
-                position.sums = meter.read()
-                position.train_seconds += time.perf_counter() - started
-                saver.save()
-                started = time.perf_counter()
-        position.sums = meter.read()
-        position.train_seconds += time.perf_counter() - started
+        self._meter = Meter(self.position.sums, self.fabric)
 
-    def _one_step(self, batch: Batch, meter: _Meter) -> None:
-        position, train = self.position, self.config.train
-        steps = self.steps_per_epoch()
-        done = (position.epoch - 1) * steps + position.step_in_epoch
-        image = batch.image
-        if train.channels_last:
-            image = image.contiguous(memory_format=torch.channels_last)
-        terms, hits = self._module(
-            image, batch.label, batch.index, (position.epoch, train.epochs, done, steps)
-        )
-        loss = torch.stack(list(terms.values())).sum()
-        self.fabric.backward(loss)
+    def advance(self, batch: Batch, teacher: Outputs | None) -> None:
+        """One optimizer step on ``batch``, for which the teacher said ``teacher``."""
+        position, epochs = self.position, self.config.train.epochs
+        done = (position.epoch - 1) * self._steps_per_epoch + position.step_in_epoch
+        self._progress = (position.epoch, epochs, done, self._steps_per_epoch)
+        said = [] if teacher is None else [teacher.logits, *teacher.taps.values()]
+        self._taps = () if teacher is None else tuple(teacher.taps)
+        with self._own_globals():
+            loss, terms, hits, gradients = self._compute(
+                [batch.image, batch.label, batch.index, *said], key=(position.epoch, self._taps)
+            )
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient  # a replay fills them but does not attach them
         if self.config.optimizer.clip_grad_norm is not None:
             self.fabric.clip_gradients(
                 self._module, self._optimizer, max_norm=self.config.optimizer.clip_grad_norm
             )
         self._optimizer.step()
         self._optimizer.zero_grad()
-        meter.add(len(batch), loss, terms, hits, self.step.distiller.diagnostics())
+        self._meter.add(len(batch), loss, terms, hits, self.step.distiller.diagnostics())
+        position.step_in_epoch += 1
 
-    def _finish_epoch(self) -> None:
+    def _forward_and_backward(
+        self, image: Tensor, label: Tensor, index: Tensor, *said: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor, list[Tensor | None]]:
+        """Loss, its terms, hits and the gradients of all parameters."""
+        logits, taps = (said[0], said[1:]) if said else (None, ())
+        named = dict(zip(self._taps, taps, strict=True))
+        with distributed.batch_norm(self.fabric, self.config.train.batch_norm):
+            terms, hits = self._module(image, label, index, self._progress, logits, named)
+        loss = torch.stack(list(terms.values())).sum()
+        self.fabric.backward(loss)
+        return loss.detach(), terms, hits, [parameter.grad for parameter in self._parameters]
+
+    def pause(self, seconds: float) -> None:
+        """Bring the position up to date after steps that took ``seconds``."""
+        self.position.sums = self._meter.read()
+        self.position.train_seconds += seconds
+
+    def finish_epoch(self) -> None:
+        """Evaluate if it is time, and write the epoch's row of metrics."""
         position, train = self.position, self.config.train
         row = self._row()
         if position.epoch % train.eval_every == 0 or position.epoch == train.epochs:
@@ -177,19 +189,19 @@ class Trainer:
         row = _finite(row)
         if self.fabric.is_global_zero:
             self.run.append_metrics(row)
-            if position.epoch in self.keep_features_after:
+            if position.epoch in self._keep_features_after:
                 self._keep_features()
         position.epoch += 1
         position.step_in_epoch = 0
         position.sums = {}
 
     def _keep_features(self) -> None:
-        (teacher,), step = self.step._teacher, self.step
-        epoch = self.position.epoch
-        features.save_epoch(self.run, epoch, self.data, step.student, teacher, step.distiller)
+        epoch, step = self.position.epoch, self.step
+        features.save_epoch(self.run, epoch, self.data, step.student, self.teacher, step.distiller)
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the deployed network on every evaluation split, ``val/...``, ``test/...``."""
+        self._share_statistics()
         figures: dict[str, float] = {}
         for split, images in self.data.evals.items():
             choice = self.teacher_choices.get(split)
@@ -210,7 +222,8 @@ class Trainer:
         return row | {name: value / steps for name, value in sums.items()}
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on from here with the same bits."""
+        """Everything needed to go on from here with the same bits; all ranks must call it."""
+        self._share_statistics()
         return {
             "run_id": self.config.run_id,
             "step": self.step.state_dict(),
@@ -218,86 +231,44 @@ class Trainer:
             "precision": self.fabric.strategy.precision.state_dict(),
             "position": vars(self.position),
             "method_stream": self.stream.get_state(),
-            "global_stream": torch.get_rng_state(),
-            "device_stream": _device_stream(self.fabric.device),
+            "global_streams": [distributed.stack(self.fabric, it) for it in self._globals],
         }
 
-    def _resume(self) -> None:
-        state = checkpoint.load(self.run)
-        if state is None:
-            self.run.keep_metrics_until(0)
-            return
-        self.step.load_state_dict(state["step"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.position = Position(**state["position"])
-        self.stream.set_state(state["method_stream"])
-        torch.set_rng_state(state["global_stream"])
-        if state["device_stream"] is not None:
-            torch.cuda.set_rng_state(state["device_stream"], self.fabric.device)
+    def save(self) -> None:
+        """Write a checkpoint; all ranks must call it."""
+        state = self.state()
+        if self.fabric.is_global_zero:
+            checkpoint.save(self.run, state)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, or from the start where there is none."""
+        rows = len(self.run.read_metrics())
+        state = checkpoint.load(self.run, lambda it: _ahead(it["position"]["epoch"] - 1, rows))
+        self.fabric.barrier()  # nobody writes what another still reads
+        if state is not None:
+            self._restore(state)
         if self.fabric.is_global_zero:
             self.run.keep_metrics_until(self.position.epoch - 1)
 
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.step.load_state_dict(state["step"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        match_layouts(self.optimizer)
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.position = Position(**state["position"])
+        self.stream.set_state(state["method_stream"])
+        rank = self.fabric.global_rank
+        self._globals = [streams[rank % len(streams)] for streams in state["global_streams"]]
 
-class _Saver:
-    """Decides when to save, and stops the run when asked to."""
+    def _share_statistics(self) -> None:
+        distributed.share_statistics(self.fabric, self.step, self.config.train.batch_norm)
 
-    def __init__(self, trainer: Trainer, should_stop: Callable[[], bool], seconds: float) -> None:
-        self._trainer = trainer
-        self._should_stop = should_stop
-        self._seconds = seconds
-        self._last = time.monotonic()
-
-    def due(self) -> bool:
-        """True when the run was asked to stop or the last checkpoint is old enough."""
-        return self._should_stop() or time.monotonic() - self._last >= self._seconds
-
-    def save(self) -> None:
-        """Write a checkpoint; raise :class:`Interrupted` if asked to stop."""
-        if self._trainer.fabric.is_global_zero:
-            checkpoint.save(self._trainer.run, self._trainer.state())
-        self._last = time.monotonic()
-        if self._should_stop():
-            raise Interrupted(f"stopped in epoch {self._trainer.position.epoch}")
-
-    def after_epoch(self) -> None:
-        """Save if due; always after the last epoch, so that what follows can be repeated."""
-        last = self._trainer.position.epoch > self._trainer.config.train.epochs
-        if last or self.due():
-            self.save()
-
-
-class _Meter:
-    """Sums over an epoch, kept on the device and read once."""
-
-    def __init__(self, start: Mapping[str, float], device: torch.device) -> None:
-        self._device = device
-        self._sums = {
-            name: torch.tensor(value, dtype=torch.float64, device=device)
-            for name, value in start.items()
-        }
-
-    def add(
-        self,
-        images: int,
-        loss: Tensor,
-        terms: Mapping[str, Tensor],
-        hits: Tensor,
-        diagnostics: Mapping[str, Tensor],
-    ) -> None:
-        """Add one batch: losses and diagnostics are averaged over steps, hits over images."""
-        one = torch.ones((), device=self._device)
-        found = {"images": one * images, "steps": one, "hits": hits, "train/loss": loss}
-        found |= {f"train/{name}": term for name, term in terms.items()}
-        found |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
-        for name, value in found.items():
-            wide = value.detach().double()
-            self._sums[name] = self._sums[name] + wide if name in self._sums else wide
-
-    def read(self) -> dict[str, float]:
-        """The sums so far, those before the last resume included."""
-        values = torch.stack(list(self._sums.values())).tolist()
-        return dict(zip(self._sums, values, strict=True))
+    @contextmanager
+    def _own_globals(self) -> Iterator[None]:
+        """torch's global random streams as if no other run shared the process."""
+        _set_global_streams(self._globals, self.fabric.device)
+        yield
+        self._globals = _global_streams(self.fabric.device)
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -312,5 +283,18 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in broken}
 
 
-def _device_stream(device: torch.device) -> Tensor | None:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+def _ahead(epochs: int, rows: int) -> str | None:
+    """The fault of a checkpoint after so many epochs when so many rows of metrics are left."""
+    return f"metrics.jsonl is whole for {rows} of its {epochs} epochs" if rows < epochs else None
+
+
+def _global_streams(device: torch.device) -> list[Tensor]:
+    """States of the CPU's generator and of the GPU's, if that is where the run is."""
+    streams = [torch.get_rng_state()]
+    return [*streams, torch.cuda.get_rng_state(device)] if device.type == "cuda" else streams
+
+
+def _set_global_streams(streams: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(streams[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(streams[1], device)

@@ -60,6 +60,7 @@ def _combination(name: str) -> type[Distiller]:
     return combine({part: find(part) for part in parts(name)})
 
 
+@cache
 def _third_party() -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 

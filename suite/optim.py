@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import cast
+import inspect
+from typing import Any, cast
 
-from timm.optim import create_optimizer_v2, list_optimizers
+import torch
+from timm.optim import create_optimizer_v2, get_optimizer_class, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from suite.config import OptimizerConfig, ScheduleConfig
 from suite.errors import UserError, unknown
 
 
-def make_optimizer(config: OptimizerConfig, module: nn.Module) -> Optimizer:
-    """An optimizer over all trainable parameters of ``module``. Raises :class:`UserError`."""
+def make_optimizer(config: OptimizerConfig, module: nn.Module, *, fused: bool = False) -> Optimizer:
+    """An optimizer over all trainable parameters of ``module``. Raises :class:`UserError`.
+
+    ``fused`` takes all parameters in one kernel where the optimizer can.
+    """
     known = [str(name) for name in list_optimizers()]
     if config.name not in known:
         raise UserError(unknown("optimizer.name", config.name, known))
+    extra: dict[str, Any] = {"fused": True} if fused and _can_fuse(config.name) else {}
     optimizer: Optimizer = create_optimizer_v2(
         module,
         opt=config.name,
@@ -26,8 +32,25 @@ def make_optimizer(config: OptimizerConfig, module: nn.Module) -> Optimizer:
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         filter_bias_and_bn=not config.decay_norm_and_bias,
+        **extra,
     )
     return optimizer
+
+
+def match_layouts(optimizer: Optimizer) -> None:
+    """Lay the optimizer's state out in memory as its parameters are.
+
+    Fused kernels take both element by element as they lie in memory; a checkpoint written with
+    the other memory format would have them mix up the elements.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _can_fuse(name: str) -> bool:
+    return "fused" in inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters
 
 
 def make_schedule(config: ScheduleConfig, optimizer: Optimizer, epochs: int) -> Scheduler:

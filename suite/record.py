@@ -93,6 +93,7 @@ class RunDirectory:
         self.weights = path / "weights.safetensors"
         self.features = path / "features.npz"
         self.choices = path / "choices.npz"
+        self.trial = path / "trial.json"
         self.log = path / "log.txt"
 
     @classmethod
@@ -128,12 +129,15 @@ class RunDirectory:
         return read_rows(self.metrics)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add one row and have it on the disk before returning."""
+        """Add one row and have it on the disk before returning. Raises :class:`RecordError`."""
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
-        with self.metrics.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.metrics.open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RecordError(f"cannot write {self.metrics}: {error.strerror or error}") from None
 
     def keep_metrics_until(self, epoch: int) -> None:
         """Drop rows after ``epoch`` (they will be made again) and whatever a torn write left."""

@@ -1,34 +1,28 @@
-"""One run from config to result.json, top to bottom in the order of the flow."""
+"""One run from config to result.json, or several side by side, in the order of the flow."""
 
 from __future__ import annotations
 
 import logging
 import platform
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
-from safetensors.torch import save as safetensors_bytes
-from torch import Tensor
 
-from suite import checkpoint, choices, features, methods, models, select
+from suite import models
+from suite.build import Ground, build_distiller, build_trainer, make_fabric
 from suite.config import RunConfig, RunSpec, Runtime
 from suite.data import Dataset, load
-from suite.distiller import Batch, Distiller, Setup
-from suite.engine import Interrupted, Step, Trainer
+from suite.engine import Trainer
 from suite.errors import UserError
-from suite.evaluate import evaluate
-from suite.models import count_macs, count_parameters, weights_sha256
-from suite.provenance import provenance
-from suite.record import RunDirectory, now, write_atomically, write_json
-from suite.rng import Draws, derive_seed, generator, seeded_globals
-from suite.taps import Outputs, TappedModel
+from suite.pack import Interrupted, Pack, shared
+from suite.record import RunDirectory, now
+from suite.result import write_result
+from suite.rng import generator, seeded_globals
 
-__all__ = ["Interrupted", "check", "run"]
+__all__ = ["Interrupted", "check", "run", "run_packed"]
 log = logging.getLogger(__name__)
 
 
@@ -38,247 +32,97 @@ def run(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool] = lambd
     Raises :class:`Interrupted` after a checkpoint once ``should_stop()`` is true, and
     :class:`suite.errors.UserError` for what the user can mend.
     """
-    directory = RunDirectory.of(runtime.runs_root, spec.experiment, spec.run_id)
-    if directory.finished():
-        return
-    directory.start(spec.model_dump(mode="json"))
-    started = now()
-    with _logging_to(directory):
-        log.info("run %s: %s, seed %d", spec.run_id, spec.label, spec.config.seed)
-        fabric = _fabric(spec.config, runtime)
-        trainer = _assemble(spec.config, runtime, fabric, directory)
-        epochs = spec.config.train.epochs
-        trainer.keep_features_after = features.epochs_to_keep(epochs, runtime.feature_epochs)
-        trainer.fit(should_stop, runtime.checkpoint_seconds)
-        if fabric.is_global_zero:
-            _write_result(spec, trainer, started)
-        fabric.barrier()
+    for failure in run_packed([spec], runtime, should_stop).values():
+        raise failure
 
 
-def _fabric(config: RunConfig, runtime: Runtime) -> Fabric:
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
-    torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
-    if config.train.precision == "16-mixed" and not _uses_cuda(runtime):
-        raise UserError("train.precision '16-mixed' needs a GPU; on a CPU: 32-true, bf16-mixed")
-    alone = runtime.devices * runtime.nodes == 1
-    fabric = Fabric(
-        accelerator=runtime.accelerator,
-        devices=runtime.devices,
-        num_nodes=runtime.nodes,
-        precision=config.train.precision,
-        strategy="auto" if alone else "ddp_find_unused_parameters_true",
-        plugins=[LightningEnvironment()] if alone else None,
-    )
-    fabric.launch()
-    return fabric
+def run_packed(
+    specs: Sequence[RunSpec], runtime: Runtime, should_stop: Callable[[], bool] = lambda: False
+) -> dict[RunSpec, Exception]:
+    """Train several runs side by side (see ``pack.py``); returns those that failed, and why.
 
-
-def _uses_cuda(runtime: Runtime) -> bool:
-    return runtime.accelerator != "cpu" and torch.cuda.is_available()
-
-
-def _assemble(
-    config: RunConfig, runtime: Runtime, fabric: Fabric, directory: RunDirectory
-) -> Trainer:
-    """Data, models, method and trainer, each from its own random stream."""
-    data = _on_device(load(config.data, runtime.data_root, runtime.workers), fabric.device)
-    teacher = None
-    if config.teacher is not None:
-        teacher = models.load_teacher(
-            config.teacher, data.num_classes, data.image_shape, runtime.runs_root
-        ).to(fabric.device)
-    with seeded_globals(config.seed, "init"):
-        student = models.create(config.student, data.num_classes, data.image_shape)
-    if config.train.channels_last:
-        student = student.to(memory_format=torch.channels_last)
-    stream = generator(config.seed, "method", device=fabric.device)
-    distiller = build_distiller(config, data, student.to(fabric.device), teacher, fabric, stream)
-    torch.manual_seed(derive_seed(config.seed, "layers"))  # dropout and stochastic depth
-    step = Step(student, distiller, teacher)
-    known = _teacher_choices(config, runtime, fabric, data, teacher)
-    return Trainer(fabric, config, data, step, directory, stream, known)
-
-
-def _teacher_choices(
-    config: RunConfig, runtime: Runtime, fabric: Fabric, data: Dataset, teacher: TappedModel | None
-) -> choices.Choices:
-    """The teacher's predicted classes on every split, from its own run where that kept them."""
-    if config.teacher is None or teacher is None:
+    All must share what :func:`suite.pack.shared` says. Each ends with the bits it would have
+    alone. Raises :class:`Interrupted` as :func:`run` does.
+    """
+    if len({shared(spec.config) for spec in specs}) > 1:
+        raise ValueError("these runs share no data order, teacher or precision")
+    directories = {
+        spec: RunDirectory.of(runtime.runs_root, spec.experiment, spec.run_id) for spec in specs
+    }
+    missing = {spec: it for spec, it in directories.items() if not it.finished()}
+    if not missing:
         return {}
-    kept: choices.Choices = {}
-    if config.teacher.run_id is not None:
-        run = RunDirectory.of_teacher(runtime.runs_root, config.teacher.run_id)
-        kept = choices.load(run, config.data)
-    return {
-        split: kept[split].to(fabric.device)
-        if split in kept and len(kept[split]) == len(images)
-        else evaluate(fabric, teacher.model, images).choice
-        for split, images in data.evals.items()
-    }
+    started = now()
+    with ExitStack() as logs:
+        try:
+            for spec, directory in missing.items():
+                directory.start(spec.model_dump(mode="json"))
+                logs.enter_context(_logging_to(directory))
+            config = next(iter(missing)).config
+            ground = Ground.of(config, runtime, make_fabric(config, runtime))
+        except Exception as error:
+            log.exception("failed")
+            return dict.fromkeys(missing, error)
+        return _train(missing, ground, runtime, should_stop, started)
 
 
-def build_distiller(
-    config: RunConfig,
-    data: Dataset,
-    student: TappedModel,
-    teacher: TappedModel | None,
-    fabric: Fabric,
-    stream: torch.Generator,
-) -> Distiller:
-    """The method, on the device. Raises :class:`suite.distiller.UnsupportedPair`."""
-    method = methods.find(config.method.name)
-    batch_size = config.train.batch_size
+def _train(
+    directories: Mapping[RunSpec, RunDirectory],
+    ground: Ground,
+    runtime: Runtime,
+    should_stop: Callable[[], bool],
+    started: str,
+) -> dict[RunSpec, Exception]:
+    failures: dict[RunSpec, Exception] = {}
+    trainers: dict[Trainer, RunSpec] = {}
+    for spec, directory in directories.items():
+        log.info("run %s: %s, seed %d", spec.run_id, spec.label, spec.config.seed)
+        try:
+            trainers[build_trainer(spec.config, ground, runtime, directory)] = spec
+        except Exception as error:  # noqa: BLE001  (the others can go on)
+            failures[spec] = error
 
-    def teacher_pass(taps: Sequence[str]) -> Iterator[tuple[Batch, Outputs]]:
-        if teacher is None:
-            return
-        for batch in data.train.epoch(config.seed, 1, batch_size):
-            with torch.no_grad(), fabric.autocast():
-                outputs = teacher(batch.image, taps)
-            yield batch, outputs.float()
-
-    def gather(tensor: Tensor) -> Tensor:
-        if fabric.world_size == 1:
-            return tensor
-        gathered = cast(Tensor, fabric.all_gather(tensor))  # [world, B, ...]
-        return gathered.transpose(0, 1).flatten(0, 1)  # the order of the global batch
-
-    setup = Setup(
-        student=student,
-        teacher=teacher,
-        num_classes=data.num_classes,
-        train_labels=data.train_labels.to(fabric.device),
-        epochs=config.train.epochs,
-        steps_per_epoch=data.train.steps(batch_size, fabric.world_size),
-        device=fabric.device,
-        draws=Draws(stream, fabric.global_rank, fabric.world_size),
-        gather=gather,
-        teacher_pass=teacher_pass,
-    )
-    with seeded_globals(config.seed, "method_init"):
-        distiller = method(method.Config.model_validate(config.method.options), setup)
-    student.check(distiller.student_taps())
-    if teacher is not None:
-        teacher.check(distiller.teacher_taps())
-    return distiller.to(fabric.device)
-
-
-def _on_device(data: Dataset, device: torch.device) -> Dataset:
-    evals = {split: images.to(device) for split, images in data.evals.items()}
-    return Dataset(
-        name=data.name,
-        num_classes=data.num_classes,
-        image_shape=data.image_shape,
-        train_labels=data.train_labels,
-        train=data.train.to(device),
-        evals=evals,
-    )
-
-
-def _write_result(spec: RunSpec, trainer: Trainer, started: str) -> None:
-    """The record, last: its presence means that everything before it is on the disk."""
-    directory, deployed = trainer.run, trainer.deployed
-    student, distiller = trainer.step.student, trainer.step.distiller
-    (teacher,) = trainer.step._teacher
-    weights = {name: tensor.cpu().contiguous() for name, tensor in deployed.state_dict().items()}
-    write_atomically(directory.weights, safetensors_bytes(weights))
-    features.save(directory, trainer.data, student, teacher, distiller)
-    if spec.role == "teacher":
-        if not trainer.choices:  # resumed after the last epoch
+    def finish(trainer: Trainer) -> None:
+        if trainers[trainer].role == "teacher" and not trainer.choices:  # resumed after its end
             trainer.evaluate()
-        choices.save(directory, spec.config.data, trainer.choices)
-    config, image_shape = spec.config, trainer.data.image_shape
-    write_json(
-        directory.result,
-        {
-            "run_id": spec.run_id,
-            "experiment": spec.experiment,
-            "role": spec.role,
-            "label": spec.label,
-            "recipe": spec.recipe,
-            "method": config.method.name,
-            "dataset": config.data.name,
-            "student": config.student.name,
-            "seed": config.seed,
-            "epochs": config.train.epochs,
-            "teacher": _teacher_record(config, trainer, teacher),
-            **select.select(directory.read_metrics()),
-            "train_seconds": trainer.position.train_seconds,
-            "peak_memory_bytes": _peak_memory(trainer.fabric.device),
-            "parameters": {
-                "student": count_parameters(student),
-                "teacher": _or_none(teacher, count_parameters),
-                "train_extra": count_parameters(distiller),
-                "deploy": count_parameters(deployed),
-            },
-            "macs": {
-                "student": count_macs(student.model, image_shape),
-                "teacher": _or_none(teacher, lambda it: count_macs(it.model, image_shape)),
-                "deploy": count_macs(deployed, image_shape),
-            },
-            "weights_sha256": weights_sha256(weights),
-            "provenance": {
-                **provenance(trainer.fabric.device),
-                "started": started,
-                "finished": now(),
-            },
-        },
-    )
-    checkpoint.remove(directory)
+        if ground.fabric.is_global_zero:
+            write_result(trainers[trainer], trainer, started, len(trainers))
+        ground.fabric.barrier()
+
+    pack = Pack(ground.fabric, list(trainers), ground.teacher, ground.layout, finish)
+    try:
+        pack.fit(should_stop, runtime.checkpoint_seconds)
+    except Exception as stop:
+        log.info("%s: %s", type(stop).__name__, stop)
+        raise
+    failures |= {trainers[trainer]: error for trainer, error in pack.failures.items()}
+    for spec, failure in failures.items():
+        log.error("run %s failed", spec.run_id, exc_info=failure)
+    return failures
 
 
-def _teacher_record(
-    config: RunConfig, trainer: Trainer, teacher: TappedModel | None
-) -> dict[str, Any] | None:
-    if teacher is None or config.teacher is None:
-        return None
-    accuracy = {
-        f"{split}/top1_percent": 100 * float((choice == _labels(trainer, split)).double().mean())
-        for split, choice in trainer.teacher_choices.items()
-    }
-    return {
-        "name": config.teacher.name,
-        "run_id": config.teacher.run_id,
-        "weights_sha256": weights_sha256(teacher.model.state_dict()),
-        **accuracy,
-    }
+class _RunLog(logging.FileHandler):
+    """A log line that the disk has no room for stops nothing and is reported by nobody."""
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Nothing."""
 
-def _labels(trainer: Trainer, split: str) -> Tensor:
-    return torch.cat([batch.label for batch in trainer.data.evals[split].batches(1000)])
-
-
-def _or_none(module: TappedModel | None, count: Callable[[Any], int]) -> int | None:
-    return None if module is None else count(module)
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: of the device on a GPU, else the largest resident size of the process so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    def close(self) -> None:
+        """Close without complaint."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager
 def _logging_to(directory: RunDirectory) -> Iterator[None]:
-    """Send the log of this run to its own ``log.txt``; an exception's traceback goes there too."""
-    handler = logging.FileHandler(directory.log)
+    """Send the log of this run to its own ``log.txt``."""
+    handler = _RunLog(directory.log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     try:
         log.info("on %s, torch %s", platform.node(), torch.__version__)
         yield
-    except Interrupted as stop:
-        log.info("%s", stop)
-        raise
-    except Exception:
-        log.exception("failed")
-        raise
     finally:
         root.removeHandler(handler)
         handler.close()

@@ -1,13 +1,11 @@
 """An experiment becomes a list of runs: teachers, each once, then the students.
 
 Later sources win: recipe, the model's own entry, the experiment, its ``teacher`` section (teachers
-only), the command line.
+only), settings that a search chose, the options of a row, the command line.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -22,6 +20,10 @@ from suite.models import check_name
 from suite.record import TEACHERS, write_json
 from sweeps import files, overrides
 from sweeps.experiment import SECTIONS, Experiment, ModelEntry, Recipe, load_recipe
+from sweeps.manifest import manifest_path as manifest_path
+from sweeps.manifest import stem, tokens
+from sweeps.search.tuned import Tuned
+from sweeps.search.tuned import read as read_tuned
 
 TEACHER_METHOD = "scratch"  # a teacher is trained with labels alone
 
@@ -32,6 +34,7 @@ class Planned:
 
     spec: RunSpec
     pair: str  # TEACHER/STUDENT as the experiment names them; "" for a teacher run
+    tuned: dict[str, Any] | None = None  # how its settings were chosen, if by a search
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Plan:
 
     def manifest_path(self, runs_root: Path) -> Path:
         """``runs/<experiment>/manifest.json``, or ``manifest-<hash>.json`` with overrides."""
-        return _manifest_path(self.experiment, self.settings, runs_root)
+        return manifest_path(self.experiment, self.settings, runs_root)
 
     def write_manifest(self, runs_root: Path) -> Path:
         """Write the manifest, the list of runs the experiment expects; returns its path."""
@@ -74,20 +77,29 @@ def expand(experiment: str, settings: Sequence[str] = ()) -> Plan:
     """The plan of an experiment (shipped name or path). Raises :class:`UserError`, all faults."""
     changes, options = overrides.read(settings)
     content = files.merge(files.read("experiments", experiment), changes)
-    wanted = parse(Experiment, content, f"experiment {experiment}")
-    recipe = load_recipe(wanted.recipe)
-    expander = _Expander(wanted, recipe, changes, options, _stem(experiment))
     return Plan(
-        experiment=_stem(experiment),
-        settings=tuple(overrides.tokens(settings)),
-        note=_note(files.source("experiments", experiment).read_text()),
-        cells=tuple(expander.cells()),
+        experiment=stem(experiment),
+        settings=tuple(tokens(settings)),
+        note=note_of(files.source("experiments", experiment).read_text()),
+        cells=tuple(expand_content(content, stem(experiment), changes, options)),
     )
 
 
-def manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> Path:
-    """Where the manifest of an experiment with these overrides is."""
-    return _manifest_path(_stem(experiment), overrides.tokens(settings), runs_root)
+def expand_content(
+    content: dict[str, Any],
+    name: str,
+    changes: dict[str, Any] | None = None,
+    options: dict[str, dict[str, Any]] | None = None,
+) -> list[Planned]:
+    """The cells of an experiment given as plain data. Raises :class:`UserError`, all faults.
+
+    ``changes`` (part of ``content`` already) and ``options`` of methods win over everything else.
+    """
+    wanted = parse(Experiment, content, f"experiment {name}")
+    recipe = load_recipe(wanted.recipe)
+    methods_ = [entry.name for entry in wanted.methods]
+    tuned = {} if wanted.tuned is None else read_tuned(wanted.tuned, methods_)
+    return _Expander(wanted, recipe, changes or {}, options or {}, name, tuned).cells()
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,7 @@ class _Expander:
     changes: dict[str, Any]  # from the command line, over everything else
     options: dict[str, dict[str, Any]]  # from the command line, method -> options
     name: str
+    tuned: dict[str, Tuned]
 
     def cells(self) -> list[Planned]:
         """All cells; names are checked first so that every fault is told at once."""
@@ -108,7 +121,8 @@ class _Expander:
             for entry in self.experiment.methods:
                 for seed in self.experiment.seeds:
                     spec = self._student(pair, entry.name, entry, seed, teachers[pair])
-                    found.append(Planned(spec, pair))
+                    tuned = self.tuned.get(entry.name)
+                    found.append(Planned(spec, pair, tuned.mark() if tuned else None))
         return found
 
     def _check_names(self) -> None:
@@ -178,16 +192,18 @@ class _Expander:
     ) -> RunSpec:
         teacher_name, student_name = pair.split("/")
         student = self._entry(student_name)
+        tuned = self.tuned.get(method)
         options = reduce(
             files.merge,
             [
                 self._recipe_options(pair, method),
+                tuned.options if tuned else {},
                 entry.options,
                 self.options.get(method, {}),
             ],
         )
         config = {
-            **self._sections(student, teacher=False),
+            **self._sections(student, teacher=False, tuned=tuned),
             "student": {"name": student.name or student_name, "options": student.options},
             "method": {"name": method, "options": options},
             "seed": seed,
@@ -214,12 +230,15 @@ class _Expander:
         models = {**self.recipe.models, **self.experiment.models}
         return models.get(name, ModelEntry())
 
-    def _sections(self, entry: ModelEntry, *, teacher: bool) -> dict[str, Any]:
+    def _sections(
+        self, entry: ModelEntry, *, teacher: bool, tuned: Tuned | None = None
+    ) -> dict[str, Any]:
         layers = [
             self.recipe.as_dict(),
             {section: getattr(entry, section) for section in SECTIONS},
             self.experiment.as_dict(),
             self.experiment.teacher.as_dict() if teacher else {},
+            tuned.sections() if tuned else {},
             {} if teacher else {key: self.changes[key] for key in SECTIONS if key in self.changes},
             self._teacher_changes() if teacher else {},
         ]
@@ -250,22 +269,13 @@ def _manifest_row(cell: Planned) -> dict[str, Any]:
         "pair": cell.pair,
         "recipe": spec.recipe,
         "seed": config.seed,
+        "epochs": config.train.epochs,
         "teacher_run_id": teacher.run_id if teacher else None,
+        "tuned": cell.tuned,
     }
 
 
-def _manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> Path:
-    if not settings:
-        return runs_root / experiment / "manifest.json"
-    digest = hashlib.sha256(json.dumps(sorted(settings)).encode()).hexdigest()[:8]
-    return runs_root / experiment / f"manifest-{digest}.json"
-
-
-def _stem(experiment: str) -> str:
-    return Path(experiment).stem if experiment.endswith((".yaml", ".yml")) else experiment
-
-
-def _note(text: str) -> str:
+def note_of(text: str) -> str:
     """The comment lines at the top of the file."""
     lines = []
     for line in text.splitlines():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -65,6 +66,27 @@ class MethodEntry(Closed):
     options: Section = {}
 
 
+def _rows_of(item: Any) -> list[Any]:
+    if isinstance(item, str):
+        return [{"name": item}]
+    if not isinstance(item, dict) or "grid" not in item:
+        return [item]
+    axes = item["grid"]
+    if not isinstance(axes, dict) or not all(isinstance(v, list) and v for v in axes.values()):
+        raise ValueError(f"grid: must be OPTION: [VALUE, ...] (given: {axes!r})")
+    row = {key: value for key, value in item.items() if key != "grid"}
+    points = (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
+    head = str(item.get("label") or item.get("name"))
+    return [
+        {
+            **row,
+            "label": " ".join([head, *(f"{key}={value}" for key, value in point.items())]),
+            "options": {**item.get("options", {}), **point},
+        }
+        for point in points
+    ]
+
+
 class Experiment(Sections):
     """Recipe x pairs x methods x seeds."""
 
@@ -78,13 +100,17 @@ class Experiment(Sections):
     teacher: Sections = Sections()
     """Overrides for teacher runs only."""
     models: dict[str, ModelEntry] = {}
+    tuned: str | None = None
+    """Settings of the methods that this search tuned (``sweeps/tuned/<search>``, or a folder's
+    path); a row's own options win."""
 
     @field_validator("methods", mode="before")
     @classmethod
-    def _by_name(cls, value: Any) -> Any:
+    def _rows(cls, value: Any) -> Any:
+        """A name alone is a row; a ``grid`` is a row for each of its points."""
         if not isinstance(value, list):
             return value
-        return [{"name": item} if isinstance(item, str) else item for item in value]
+        return [row for item in value for row in _rows_of(item)]
 
     @field_validator("pairs")
     @classmethod

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
 from suite.config import RunSpec, Runtime
+from suite.errors import UserError
 from suite.record import read_json
+from sweeps.closing import Closing
+from sweeps.cluster import Cluster
 from sweeps.expand import Plan, expand
+from sweeps.jobs import available
 from sweeps.local import LocalWorkers
-from sweeps.slurm import Cluster, SlurmWorkers, available
+from sweeps.slurm import SlurmWorkers
+from sweeps.states import State, directory_of, state_of
 from sweeps.view import Board, View
-from sweeps.worker import State, directory_of, mirror, state_of, work
+from sweeps.worker import Worker, mirror
 
-POLL_SECONDS = 0.3
-
+MOST_PROBLEMS = 20  # lines about runs that are not finished
 Executor = Literal["auto", "debug", "local", "slurm"]
 
 
@@ -32,6 +36,8 @@ class Summary:
     problems: tuple[str, ...]  # one line per run that is not finished
     mendable: bool = False  # a run failed from something the user can mend
     interrupted: bool = False
+    on_slurm: bool = False
+    detached: bool = False  # SLURM goes on alone
 
     @property
     def exit_status(self) -> int:
@@ -43,125 +49,167 @@ class Summary:
         return 1 if self.problems else 0
 
 
+@dataclass(frozen=True)
+class How:
+    """How a sweep is to be trained."""
+
+    executor: Executor = "auto"
+    jobs: int | None = None
+    """Runs (local) or jobs (SLURM) at a time; None: one per core or device, or the cluster's."""
+    cluster: Path | None = None
+    """YAML with what a SLURM job asks for."""
+    detach: bool = False
+    """Leave once SLURM has the jobs."""
+    closing: Closing | None = None
+    """What a last SLURM job does after all others, so that the launcher need not stay."""
+
+
 def launch(
     experiment: str,
     settings: Sequence[str],
     runtime: Runtime,
-    *,
-    executor: Executor = "auto",
-    jobs: int | None = None,
-    cluster: Path | None = None,
+    how: How | None = None,
     console: Console | None = None,
 ) -> Summary:
     """Train every run of the experiment that is not finished, teachers first.
 
     Raises :class:`suite.errors.UserError` before anything starts when the experiment is wrong.
     """
-    console = console or Console()
+    console, how = console or Console(), how or How()
+    if not _on_slurm(how):
+        _check_slurm_is_not_needed(how, runtime)
     plan = expand(experiment, settings)
     manifest = plan.write_manifest(runtime.runs_root)
-    since = time.time()
+    since = manifest.stat().st_mtime  # by the clock of the files that failures leave
     missing = [s for s in plan.runs if not directory_of(s, runtime.runs_root).finished()]
     console.print(
         f"{plan.experiment}: {len(plan.runs)} runs, {len(plan.runs) - len(missing)} finished before"
     )
-    possible = _without_unsupported(missing, runtime, console) if missing else []
-    interrupted = False
+    sweep = _Sweep(plan, runtime, since, how, console)
+    possible = sweep.without_unsupported(missing) if missing else []
     if possible:
-        interrupted = _train(possible, runtime, since, executor, jobs, cluster, console)
-    return _summary(plan, manifest, runtime, since, interrupted, console)
+        sweep.train(possible)
+    return sweep.summary(manifest)
 
 
-def _train(
-    specs: Sequence[RunSpec],
-    runtime: Runtime,
-    since: float,
-    executor: Executor,
-    jobs: int | None,
-    cluster: Path | None,
-    console: Console,
-) -> bool:
-    """Train the runs; True when the user interrupted."""
-    if executor == "debug":
-        return _in_process(specs, runtime, since)
-    workers: LocalWorkers | SlurmWorkers
-    if executor == "slurm" or (executor == "auto" and available()):
-        workers = SlurmWorkers.start(specs, runtime, since, jobs, Cluster.load(cluster))
-    else:
-        workers = LocalWorkers.start(specs, runtime, since, jobs)
-    board = Board(specs, runtime.runs_root, since)
-    with View(board, console) as view:
-        try:
-            while not workers.done() and not board.settled():
-                time.sleep(POLL_SECONDS)
+def _on_slurm(how: How) -> bool:
+    return how.executor == "slurm" or (how.executor == "auto" and available())
+
+
+def _check_slurm_is_not_needed(how: How, runtime: Runtime) -> None:
+    why = f"needs SLURM: --executor is {how.executor} and here is none"
+    if how.detach:
+        raise UserError(f"--detach {why}")
+    if runtime.nodes > 1:
+        raise UserError(f"--nodes {runtime.nodes} {why}; allowed: 1")
+
+
+@dataclass
+class _Sweep:
+    plan: Plan
+    runtime: Runtime
+    since: float
+    how: How
+    console: Console
+    interrupted: bool = False
+    detached: bool = False
+    fates: dict[RunSpec, str] = field(default_factory=dict)  # what became of runs' jobs
+
+    def train(self, specs: Sequence[RunSpec]) -> None:
+        """Train the runs until all are settled, nobody works on them or the user interrupts."""
+        if self.how.executor == "debug":
+            self._in_process(specs)
+            return
+        workers = self._start(specs)
+        if self.how.detach:
+            self.detached = True
+            return
+        board = Board(specs, self.runtime.runs_root, self.since)
+        with View(board, self.console) as view:
+            try:
+                while not workers.done() and not board.settled():
+                    time.sleep(workers.poll_seconds)
+                    view.update()
+                workers.close()
                 view.update()
-            view.update()
+            except KeyboardInterrupt:
+                self.console.print(workers.farewell)
+                workers.stop()
+                self.interrupted = True
+        self.fates = workers.fates(specs)
+
+    def _start(self, specs: Sequence[RunSpec]) -> LocalWorkers | SlurmWorkers:
+        how = self.how
+        if not _on_slurm(how):
+            return LocalWorkers.start(specs, self.runtime, self.since, how.jobs)
+        cluster = Cluster.load(how.cluster)
+        if how.jobs is not None:
+            cluster = cluster.model_copy(update={"max_jobs": how.jobs})
+        workers = SlurmWorkers.start(
+            self.plan.experiment, specs, self.runtime, cluster, how.closing
+        )
+        self.console.print(
+            f"SLURM: {workers.submitted} jobs submitted, "
+            f"{len(workers.jobs) - workers.submitted} were there before"
+        )
+        return workers
+
+    def _in_process(self, specs: Sequence[RunSpec]) -> None:
+        from suite.run import run, run_packed
+
+        try:
+            with mirror(self.runtime) as announce:
+                worker = Worker(specs, self.runtime, self.since, lambda: False, run, announce)
+                worker.run_packed = run_packed
+                worker.work()
         except KeyboardInterrupt:
-            console.print(workers.farewell)
-            workers.stop()
-            return True
-    return False
+            self.interrupted = True
 
+    def without_unsupported(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """Leave out, with the reason, the runs whose method cannot work on their pair."""
+        from suite.run import check
 
-def _in_process(specs: Sequence[RunSpec], runtime: Runtime, since: float) -> bool:
-    from suite.run import run
+        reasons = check(specs, self.runtime)
+        for label, reason in dict.fromkeys((spec.label, str(e)) for spec, e in reasons.items()):
+            self.console.print(f"left out: {label}: {reason}", highlight=False)
+        for spec, error in reasons.items():
+            directory = directory_of(spec, self.runtime.runs_root)
+            directory.start(spec.model_dump(mode="json"))
+            directory.write_failure(error)
+        return [spec for spec in specs if spec not in reasons]
 
-    try:
-        with mirror(runtime) as announce:
-            work(specs, runtime, since, lambda: False, run, announce)
-    except KeyboardInterrupt:
-        return True
-    return False
+    def summary(self, manifest: Path) -> Summary:
+        """Count, and print what is not finished and why."""
+        runs_root = self.runtime.runs_root
+        states = {spec: state_of(spec, runs_root, self.since) for spec in self.plan.runs}
+        failures = {
+            spec: read_json(directory_of(spec, runs_root).failure) or {}
+            for spec, state in states.items()
+            if state is State.FAILED
+        }
+        problems = [
+            f"{spec.label} seed {spec.config.seed}: {self._reason(spec, state, failures)}"
+            for spec, state in states.items()
+            if state is not State.FINISHED
+        ]
+        finished = len(self.plan.runs) - len(problems)
+        self.console.print(f"{finished} of {len(self.plan.runs)} runs finished")
+        if self.detached:
+            self.console.print(f"detached; dskd-bench status {self.plan.experiment} tells how far")
+            return Summary(manifest, finished, (), on_slurm=True, detached=True)
+        for problem in problems[:MOST_PROBLEMS]:
+            self.console.print(f"  not finished: {problem}", highlight=False)
+        if len(problems) > MOST_PROBLEMS:
+            self.console.print(f"  and {len(problems) - MOST_PROBLEMS} more")
+        mendable = any(failure.get("user_error") for failure in failures.values())
+        return Summary(
+            manifest, finished, tuple(problems), mendable, self.interrupted, _on_slurm(self.how)
+        )
 
-
-def _without_unsupported(
-    specs: Sequence[RunSpec], runtime: Runtime, console: Console
-) -> list[RunSpec]:
-    """Leave out, with the reason, the runs whose method cannot work on their pair."""
-    from suite.run import check
-
-    reasons = check(specs, runtime)
-    for label, reason in dict.fromkeys((spec.label, str(e)) for spec, e in reasons.items()):
-        console.print(f"left out: {label}: {reason}", highlight=False)
-    for spec, error in reasons.items():
-        directory = directory_of(spec, runtime.runs_root)
-        directory.start(spec.model_dump(mode="json"))
-        directory.write_failure(error)
-    return [spec for spec in specs if spec not in reasons]
-
-
-def _summary(
-    plan: Plan,
-    manifest: Path,
-    runtime: Runtime,
-    since: float,
-    interrupted: bool,
-    console: Console,
-) -> Summary:
-    states = {spec: state_of(spec, runtime.runs_root, since) for spec in plan.runs}
-    failures = {
-        spec: read_json(directory_of(spec, runtime.runs_root).failure) or {}
-        for spec, state in states.items()
-        if state is State.FAILED
-    }
-    problems = [
-        f"{spec.label} seed {spec.config.seed}: {_reason(state, failures.get(spec, {}))}"
-        for spec, state in states.items()
-        if state is not State.FINISHED
-    ]
-    finished = len(plan.runs) - len(problems)
-    console.print(f"{finished} of {len(plan.runs)} runs finished")
-    for problem in problems[:20]:
-        console.print(f"  not finished: {problem}", highlight=False)
-    if len(problems) > 20:
-        console.print(f"  and {len(problems) - 20} more")
-    mendable = any(failure.get("user_error") for failure in failures.values())
-    return Summary(manifest, finished, tuple(problems), mendable, interrupted)
-
-
-def _reason(state: State, failure: dict[str, Any]) -> str:
-    if state is State.FAILED:
-        return f"failed: {failure.get('error', 'unknown reason')}"
-    if state is State.BLOCKED:
-        return "not run: its teacher failed"
-    return f"stopped ({state.value})"
+    def _reason(self, spec: RunSpec, state: State, failures: dict[RunSpec, Any]) -> str:
+        if state is State.FAILED:
+            return f"failed: {failures[spec].get('error', 'unknown reason')}"
+        if state is State.BLOCKED:
+            return "not run: its teacher failed"
+        fate = self.fates.get(spec)
+        return f"stopped ({state.value}{f'; {fate}' if fate else ''})"

@@ -1,7 +1,7 @@
 """Overrides from the command line: ``seeds=[0,1] epochs=5 dskd.hash_bits=512``.
 
-A key is a key of the experiment (``seeds``), a field of a run's section by its full (
-``train.epochs``) or its unique short name (``epochs``), or a method's option (``dkd.beta``).
+A key is a key of the experiment (``seeds``), a field of a run's section by its full name
+(``train.epochs``) or its unique short name (``epochs``), or a method's option (``dkd.beta``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from suite.config import ConfigError, DataConfig, OptimizerConfig, ScheduleConfi
 from suite.errors import unknown
 from sweeps.experiment import Experiment
 from sweeps.files import merge
+from sweeps.manifest import tokens
 
 FIELDS = {
     "data": set(DataConfig.model_fields),
@@ -24,22 +25,6 @@ FIELDS = {
     "schedule": set(ScheduleConfig.model_fields),
     "train": set(TrainConfig.model_fields),
 }
-
-
-def tokens(settings: Sequence[str]) -> list[str]:
-    """Split texts into KEY=VALUE; spaces and commas inside brackets belong to the value."""
-    found: list[str] = []
-    for text in settings:
-        depth, current = 0, ""
-        for character in text:
-            depth += (character in "[{(") - (character in "]})")
-            if character.isspace() and depth <= 0:
-                found.append(current)
-                current = ""
-            else:
-                current += character
-        found.append(current)
-    return [token for token in found if token]
 
 
 def read(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

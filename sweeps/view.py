@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,7 +14,8 @@ from rich.text import Text
 
 from suite.config import RunSpec
 from suite.record import read_json, read_rows
-from sweeps.worker import State, directory_of, state_of
+from sweeps.progress import accuracy, duration
+from sweeps.states import State, directory_of, state_of
 
 PLAIN_SECONDS = 15.0
 
@@ -68,7 +68,7 @@ class Board:
         if done <= 0 or now >= total:
             return ""
         seconds = (time.time() - self._since) / done * (total - now)
-        return f", about {_duration(seconds)} left"
+        return f", about {duration(seconds)} left"
 
     def line(self, spec: RunSpec) -> str:
         """One run in a line: label, student, seed, epoch, accuracy."""
@@ -125,18 +125,3 @@ class View:
             text = f"{self._board.counts()}{self._board.time_left()}"
             self._console.print(text, highlight=False)
             self._last_line = time.monotonic()
-
-
-def accuracy(rows: Sequence[dict[str, Any]]) -> str:
-    """The newest validation accuracy, or test accuracy of runs without a validation split."""
-    for key in ("val/top1_percent", "test/top1_percent"):
-        found = [row[key] for row in rows if key in row]
-        if found:
-            return f"{key.partition('/')[0]} {found[-1]:.2f} %"
-    return ""
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,130 +1,142 @@
-"""A worker trains runs from a list, one after the other, sharing the list with other workers."""
+"""A worker trains runs from a list, one pack after the other, sharing it with other workers."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import Any
 
-from suite.claims import ClaimLost, claim, holder, is_alive
+from suite.claims import Claim, ClaimLost, claim
 from suite.config import RunSpec, Runtime
-from suite.record import RunDirectory
+from suite.errors import UserError
 from suite.tracker import Follower
+from sweeps.states import State, directory_of, state_of
 
 POLL_SECONDS = 0.3
-STOPPED = 128 + signal.SIGTERM  # exit status of a worker that was asked to stop
 log = logging.getLogger(__name__)
 
 Run = Callable[[RunSpec, Runtime, Callable[[], bool]], None]
+RunPacked = Callable[[Sequence[RunSpec], Runtime, Callable[[], bool]], Mapping[RunSpec, Exception]]
+"""Trains runs side by side; returns those that failed."""
 Announce = Callable[[Path], None]
 """Told the directory of every run that starts."""
 
 
-class State(Enum):
-    """What a run needs now."""
+@dataclass
+class Worker:
+    """Trains whatever is ready of a list of runs until nothing is left to train or to wait for."""
 
-    FINISHED = "finished"
-    FAILED = "failed"  # in this sweep
-    RUNNING = "running"  # somebody holds its claim
-    WAITING = "waiting"  # its teacher is not finished
-    BLOCKED = "blocked"  # its teacher failed in this sweep
-    READY = "ready"
+    specs: Sequence[RunSpec]
+    runtime: Runtime
+    since: float  # failures before this time do not count
+    should_stop: Callable[[], bool]
+    run: Run
+    announce: Announce
+    job: str | None = None  # the scheduler's id of the job this worker is
+    run_packed: RunPacked | None = None  # None: every run alone
+    patience_seconds: float = math.inf  # to watch others train before leaving the runs to them
+    _gone_wrong: set[RunSpec] = field(default_factory=set, init=False)
 
+    def work(self) -> None:
+        """Raises :class:`suite.run.Interrupted` (from ``run``) once ``should_stop()`` is true."""
+        open_runs = list(self.specs)
+        busy = time.monotonic()
+        while not self.should_stop():
+            states = {spec: self._state(spec) for spec in open_runs}
+            open_runs = [spec for spec, state in states.items() if state is not State.FINISHED]
+            ready = [spec for spec in open_runs if states[spec] is State.READY]
+            if any(self._try(group) for group in self._groups(ready)):
+                busy = time.monotonic()
+                continue
+            waits = {State.RUNNING, State.WAITING} & set(states.values())
+            if not ready and not waits:
+                return
+            if time.monotonic() - busy > self.patience_seconds:
+                log.info("others train what is left")
+                return
+            time.sleep(POLL_SECONDS)
 
-def directory_of(spec: RunSpec, runs_root: Path) -> RunDirectory:
-    """The folder of a run."""
-    return RunDirectory.of(runs_root, spec.experiment, spec.run_id)
+    def _state(self, spec: RunSpec) -> State:
+        state = state_of(spec, self.runtime.runs_root, self.since)
+        return State.FAILED if state is State.READY and spec in self._gone_wrong else state
 
+    def _groups(self, ready: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
+        """Runs to train side by side: those that can share a pack, as many as may."""
+        from suite.pack import at_once, shared
 
-def teacher_directory(spec: RunSpec, runs_root: Path) -> RunDirectory | None:
-    """The folder of the run that trains this run's teacher, if one does."""
-    teacher = spec.config.teacher
-    if teacher is None or teacher.run_id is None:
-        return None
-    return RunDirectory.of_teacher(runs_root, teacher.run_id)
+        groups: dict[Hashable, list[RunSpec]] = {}
+        for spec in ready:
+            groups.setdefault(shared(spec.config), []).append(spec)
+        for group in groups.values():
+            size = at_once(group[0].config, self.runtime) if self.run_packed is not None else 1
+            yield from (group[first : first + size] for first in range(0, len(group), size))
 
+    def _try(self, group: Sequence[RunSpec]) -> bool:
+        """Claim and train what others have not claimed of a group; False if that is nothing."""
+        from suite.run import Interrupted
 
-def state_of(spec: RunSpec, runs_root: Path, since: float) -> State:
-    """The state of a run in a sweep that began at time ``since``; older failures do not count."""
-    run, teacher = directory_of(spec, runs_root), teacher_directory(spec, runs_root)
-    if run.finished():
-        return State.FINISHED
-    if holder(run.path) is not None:
-        return State.RUNNING
-    if failed_since(run, since):
-        return State.FAILED
-    if teacher is None or teacher.finished():
-        return State.READY
-    return State.BLOCKED if failed_since(teacher, since) else State.WAITING
+        with ExitStack() as claims:
+            held: dict[RunSpec, Claim] = {}
+            for spec in group:
+                try:
+                    mine = claim(directory_of(spec, self.runtime.runs_root).path, self.job)
+                except Exception as error:  # noqa: BLE001  (recorded; the other runs go on)
+                    self._note_failure(spec, error)
+                    continue
+                if mine is not None:
+                    held[spec] = claims.enter_context(mine)
+            if not held:
+                return False
+            for spec in held:
+                self.announce(directory_of(spec, self.runtime.runs_root).path)
+            try:
+                failures = self._train(list(held), _stop_or_lost(held.values(), self.should_stop))
+            except Interrupted:
+                raise
+            except ClaimLost as lost:
+                log.warning("%s", lost)
+                return True
+            for spec, failure in failures.items():
+                self._note_failure(spec, failure)
+        return True
 
+    def _train(
+        self, specs: Sequence[RunSpec], stop: Callable[[], bool]
+    ) -> Mapping[RunSpec, Exception]:
+        """Train these runs; returns those that failed, with the reason."""
+        from suite.run import Interrupted
 
-def failed_since(run: RunDirectory, since: float) -> bool:
-    """Whether the last attempt failed after time ``since``."""
-    try:
-        return run.failure.stat().st_mtime >= since
-    except FileNotFoundError:
-        return False
-
-
-def work(
-    specs: Sequence[RunSpec],
-    runtime: Runtime,
-    since: float,
-    should_stop: Callable[[], bool],
-    run: Run,
-    announce: Announce,
-) -> None:
-    """Train whatever is ready until nothing is left to train or to wait for.
-
-    Raises :class:`suite.run.Interrupted` (from ``run``) after ``should_stop()`` became true.
-    """
-    while not should_stop():
-        states = {spec: state_of(spec, runtime.runs_root, since) for spec in specs}
-        ready = [spec for spec, state in states.items() if state is State.READY]
-        trained = any(_try(spec, runtime, should_stop, run, announce) for spec in ready)
-        if trained:
-            continue
-        if not ready and not {State.RUNNING, State.WAITING} & set(states.values()):
-            return
-        time.sleep(POLL_SECONDS)
-
-
-def _try(
-    spec: RunSpec,
-    runtime: Runtime,
-    should_stop: Callable[[], bool],
-    run: Run,
-    announce: Announce,
-) -> bool:
-    """Claim and train one run; False if somebody else was quicker."""
-    from suite.run import Interrupted
-
-    directory = directory_of(spec, runtime.runs_root)
-    held = claim(directory.path)
-    if held is None:
-        return False
-
-    def stop() -> bool:
-        held.check()
-        return should_stop()
-
-    with held:
-        announce(directory.path)
+        if len(specs) > 1 and self.run_packed is not None:
+            return self.run_packed(specs, self.runtime, stop)
         try:
-            run(spec, runtime, stop)
+            self.run(specs[0], self.runtime, stop)
         except (Interrupted, ClaimLost):
             raise
         except Exception as error:  # noqa: BLE001  (recorded; the other runs go on)
-            log.warning("%s seed %d failed: %s", spec.label, spec.config.seed, error)
-            directory.write_failure(error)
-    return True
+            return {specs[0]: error}
+        return {}
+
+    def _note_failure(self, spec: RunSpec, error: Exception) -> None:
+        self._gone_wrong.add(spec)
+        log.warning("%s seed %d failed: %s", spec.label, spec.config.seed, error)
+        try:
+            directory_of(spec, self.runtime.runs_root).write_failure(error)
+        except UserError as unwritten:  # a full disk, say
+            log.warning("%s", unwritten)
+
+
+def _stop_or_lost(claims: Collection[Claim], should_stop: Callable[[], bool]) -> Callable[[], bool]:
+    def stop() -> bool:
+        for held in claims:
+            held.check()
+        return should_stop()
+
+    return stop
 
 
 @contextmanager
@@ -136,78 +148,3 @@ def mirror(runtime: Runtime) -> Iterator[Announce]:
     log_file = runtime.runs_root / "jobs" / f"wandb-{os.getpid()}.log"
     with Follower(log_file) as follower:
         yield follower.follow
-
-
-@dataclass
-class Job:
-    """What one submitit job calls: a worker over its share of a sweep, picklable."""
-
-    specs: list[str]  # RunSpec as JSON
-    runtime: str  # Runtime as JSON
-    since: float
-    launcher: tuple[int, str | None] | None = None  # local workers stop with their launcher
-    _stop: bool = field(default=False, init=False)
-    _requeue_asked: bool = field(default=False, init=False)
-
-    @classmethod
-    def of(
-        cls,
-        specs: Sequence[RunSpec],
-        runtime: Runtime,
-        since: float,
-        launcher: tuple[int, str | None] | None = None,
-    ) -> Job:
-        """The job of a worker for these runs."""
-        texts = [spec.model_dump_json() for spec in specs]
-        return cls(texts, runtime.model_dump_json(), since, launcher)
-
-    def __call__(self) -> None:
-        """Work until nothing is left.
-
-        A job that was stopped leaves by SystemExit: had it returned, submitit would write a
-        result and take the job for finished for ever, also after SLURM has requeued it.
-        """
-        from suite.run import Interrupted, run
-
-        requeue = self._install_signals()
-        specs = [RunSpec.model_validate_json(text) for text in self.specs]
-        runtime = Runtime.model_validate_json(self.runtime)
-        try:
-            with mirror(runtime) as announce:
-                work(specs, runtime, self.since, self._should_stop, run, announce)
-        except Interrupted as stop:
-            log.info("%s", stop)
-        if self._requeue_asked and callable(requeue):
-            requeue(signal.SIGUSR2, None)
-        if self._stop:
-            raise SystemExit(STOPPED)
-
-    def checkpoint(self) -> Any:
-        """submitit asks for the job to requeue: the same work, from the runs' checkpoints."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(Job(self.specs, self.runtime, self.since, self.launcher))
-
-    def _install_signals(self) -> Any:
-        """USR2 (preemption, time limit) stops and requeues; TERM stops. Returns submitit's own."""
-
-        def on_term(*_: object) -> None:
-            self._stop = True
-
-        def on_usr2(*_: object) -> None:
-            self._stop = self._requeue_asked = True
-
-        signal.signal(signal.SIGTERM, on_term)
-        return signal.signal(signal.SIGUSR2, on_usr2)
-
-    def _should_stop(self) -> bool:
-        if self.launcher is not None and not is_alive(*self.launcher):
-            self._stop = True
-        return self._stop
-
-
-def this_process() -> tuple[int, str | None]:
-    """Identity of the calling process, for :attr:`Job.launcher`."""
-    from suite.claims import process_started
-
-    return os.getpid(), process_started(os.getpid())

@@ -9,7 +9,7 @@ import pytest
 from suite import methods
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("suite", "baselines", "sweeps", "analysis")
+PACKAGES = ("suite", "baselines", "sweeps", "analysis", "bench")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ENTRY_POINTS = {"suite/cli.py", "suite/tracker/__main__.py"}
 MAY_READ_THE_ENVIRONMENT = ENTRY_POINTS
@@ -19,6 +19,7 @@ ALLOWED = {
     "baselines": {"suite", "baselines"},
     "sweeps": {"suite", "sweeps"},
     "analysis": {"suite", "analysis"},
+    "bench": {"suite", "baselines", "sweeps", "analysis", "bench"},
 }
 BASELINES_MAY_USE = {"suite.distiller", "suite.taps", "suite.errors", "suite.rng"}
 ANALYSIS_MAY_USE = {"suite.errors"}

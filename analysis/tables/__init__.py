@@ -6,6 +6,7 @@ from analysis.tables.checks import holes, selection
 from analysis.tables.comparisons import comparisons
 from analysis.tables.cost import cost
 from analysis.tables.gaps import gap_holes, gap_intervals, gaps
+from analysis.tables.sensitivity import sensitivity
 from analysis.tables.variants import variants
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "holes",
     "published_figures",
     "selection",
+    "sensitivity",
     "variants",
     "verdict",
 ]

@@ -16,12 +16,26 @@ from suite.data.sources import SOURCES, Source
 from suite.data.split import training_and_validation
 from suite.errors import unknown
 
-__all__ = ["DataError", "Dataset", "EvalImages", "TrainImages", "describe", "load", "names"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "EvalImages",
+    "TrainImages",
+    "describe",
+    "in_folders",
+    "load",
+    "names",
+]
 
 
 def names() -> tuple[str, ...]:
     """All data sets."""
     return (*SOURCES, *FOLDERS)
+
+
+def in_folders(name: str) -> bool:
+    """Whether the images are read from folders as they are needed, and not held in memory."""
+    return name in FOLDERS
 
 
 def load(config: DataConfig, root: Path, workers: int = 0) -> Dataset:

@@ -28,6 +28,8 @@ class Description:
 def describe(run: RunDirectory) -> Description:
     """Group = experiment, job type = role, tags = label, data set, pair, recipe.
 
+    A run of a search has its study and trial number in the name and the configuration.
+
     Raises :class:`TrackerError` without a config and ``RecordError`` for a damaged one.
     """
     spec = read_json(run.config)
@@ -38,9 +40,13 @@ def describe(run: RunDirectory) -> Description:
     pair = student if teacher is None else f"{teacher['name']}/{student}"
     tags = (spec["label"], config["data"]["name"], pair, spec["recipe"])
     place = {key: spec[key] for key in ("experiment", "role", "label", "recipe")}
+    trial = read_json(run.trial)
+    number = "" if trial is None else f" trial {trial['number']}"
+    if trial is not None:
+        place |= {"trial": {"study": trial["study"], "number": trial["number"]}}
     return Description(
         run_id=run.path.name,
-        name=f"{spec['label']} {pair} seed {config['seed']}"[:NAME_LENGTH],
+        name=f"{spec['label']}{number} {pair} seed {config['seed']}"[:NAME_LENGTH],
         group=spec["experiment"][:NAME_LENGTH],
         job_type=spec["role"],
         tags=tuple(dict.fromkeys(tag[:TAG_LENGTH] for tag in tags if tag)),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from suite.claims import holder
 from suite.record import RecordError, RunDirectory, now, read_json, write_json
 from suite.tracker.target import Target, TrackerError
 
@@ -20,11 +21,28 @@ class Busy(TrackerError):
 
 
 def is_over(run: RunDirectory, target: Target) -> bool:
-    """Whether the run can be mirrored for good: it is finished or, online, has failed.
+    """Whether the run can be mirrored for good: it is finished, was pruned or, online, has failed.
 
-    An offline folder cannot be continued by a later attempt, so that failed runs get none.
+    A run of a search waits for the verdict on its trial, so that W&B gets the trial's state.
+
+    An offline folder cannot be continued by a later attempt, so that failed runs get none; that of
+    a pruned run is made anew in the rare case that another trial goes on with it.
     """
-    return run.finished() or (target.mode == "online" and run.failure.is_file())
+    if _trial_state(run) == "running" and not run.failure.is_file():
+        return False
+    if run.finished() or (target.mode == "online" and run.failure.is_file()):
+        return True
+    return is_pruned(run) and holder(run.path) is None
+
+
+def is_pruned(run: RunDirectory) -> bool:
+    """Whether a search has stopped the run early."""
+    return _trial_state(run) == "pruned"
+
+
+def _trial_state(run: RunDirectory) -> str | None:
+    state: str | None = (read_json(run.trial) or {}).get("state")
+    return state
 
 
 def is_recorded(run: RunDirectory, target: Target) -> bool:
@@ -48,9 +66,10 @@ def record(run: RunDirectory, target: Target, place: str, mark: str) -> None:
 
 
 def fingerprint(run: RunDirectory) -> str:
-    """SHA-256 of what ends the run: its result, else its failure and metrics."""
+    """SHA-256 of what ends the run: its result, else failure and metrics; and its trial."""
     digest = hashlib.sha256()
-    for file in [run.result] if run.finished() else [run.failure, run.metrics]:
+    ends = [run.result] if run.finished() else [run.failure, run.metrics]
+    for file in [*ends, run.trial]:
         with suppress(FileNotFoundError):
             digest.update(file.read_bytes())
     return digest.hexdigest()

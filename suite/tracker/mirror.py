@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Self
 
-from suite.record import RunDirectory
+from suite.record import RunDirectory, read_json
 from suite.tracker import datastore, ledger
 from suite.tracker.describe import Description, describe, summary
 from suite.tracker.target import Target, TrackerError
@@ -100,11 +100,15 @@ class Mirror:
     def _finish(self) -> None:
         result = self.run.read_result()
         with time_limit(self.target.seconds + 5, "Run.finish"):  # beyond wandb's own limit
+            pruned = ledger.is_pruned(self.run)
+            trial = read_json(self.run.trial)
+            if trial is not None:
+                self._wandb.summary.update(summary({"trial": trial}))
             if result is not None:
                 self._wandb.summary.update(summary(result))
-            elif not self.run.failure.is_file():
+            elif not pruned and not self.run.failure.is_file():
                 self._wandb.mark_preempting()  # the next attempt goes on with this W&B run
-            self._wandb.finish(exit_code=0 if result is not None else 1)
+            self._wandb.finish(exit_code=0 if pruned or result is not None else 1)
 
     def _confirm_online(self) -> str:
         """The run's URL, once the server answers with the last row that was sent."""

@@ -46,10 +46,19 @@ def test_two_numeric_options_make_a_grid(store):
     assert pictures.sensitivity(grid.columns[0]) is not None
 
 
+def test_a_grid_has_a_table_of_means_with_intervals(store):
+    (table,) = tables.sensitivity(fill(store, [1, 5], [64, 128]))
+    cells = [[cell.text for cell in row.cells] for row in table.rows]
+    assert [column.header for column in table.columns] == ["hash bits", "1", "5"]
+    assert cells[0][:2] == ["64", "80.25 [77.07, 83.43] (2)"]  # 80.25 ± 12.706 * 0.3536 / sqrt(2)
+    assert sum(cell.mark == "best" for row in table.rows for cell in row.cells) >= 1
+
+
 def test_one_option_or_three_make_none(store):
     grid = fill(store, [1, 5], [64])
     assert varying_options(grid.students) == ["options/diffusion_steps"]
     assert grid_options(grid.students) is None
+    assert tables.sensitivity(grid) == []
 
 
 def test_methods_with_one_row_have_no_table(finished):

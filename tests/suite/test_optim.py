@@ -1,11 +1,14 @@
 """The recipes' optimizers and learning-rate schedules, epoch by epoch."""
 
+import copy
+
 import pytest
+import torch
 from torch import nn
 
 from suite.config import OptimizerConfig, ScheduleConfig
 from suite.errors import UserError
-from suite.optim import make_optimizer, make_schedule
+from suite.optim import make_optimizer, make_schedule, match_layouts
 
 
 def rates(schedule_config, epochs, lr=0.05):
@@ -73,3 +76,43 @@ def test_decay_of_norm_and_bias_can_be_switched_off():
 def test_an_unknown_optimizer_is_refused_with_the_known_ones():
     with pytest.raises(UserError, match=r"optimizer\.name 'sgdd'.*momentum"):
         make_optimizer(OptimizerConfig(name="sgdd", lr=0.1), nn.Linear(2, 2))
+
+
+def step_of(optimizer, layer, layout):
+    image = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    layer(image.contiguous(memory_format=layout)).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("name", ["momentum", "adamw", "lamb"])
+def test_state_saved_with_one_memory_format_goes_on_with_another(name):
+    config = OptimizerConfig(name=name, lr=0.1)
+    plain = nn.Conv2d(3, 4, 3)
+    optimizer = make_optimizer(config, plain, fused=True)
+    step_of(optimizer, plain, torch.contiguous_format)
+    other = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    resumed = make_optimizer(config, other, fused=True)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    match_layouts(resumed)
+    step_of(optimizer, plain, torch.contiguous_format)
+    step_of(resumed, other, torch.channels_last)
+    torch.testing.assert_close(other.weight, plain.weight)
+
+
+@pytest.mark.parametrize("name", ["momentum", "sgd", "adamw", "lamb"])
+def test_the_fused_optimizer_makes_the_same_step(name):
+    config = OptimizerConfig(name=name, lr=0.1, weight_decay=0.01)
+    plain = nn.Conv2d(3, 4, 3)
+    quick = copy.deepcopy(plain)
+    for layer, fused in ((plain, False), (quick, True)):
+        optimizer = make_optimizer(config, layer, fused=fused)
+        for _ in range(3):
+            step_of(optimizer, layer, torch.contiguous_format)
+    torch.testing.assert_close(quick.weight, plain.weight)
+
+
+def test_the_rate_is_scaled_with_the_global_batch_only_where_its_own_batch_is_named():
+    assert OptimizerConfig(lr=0.1, lr_batch_size=256).at(1024).lr == 0.4
+    assert OptimizerConfig(lr=0.1, lr_batch_size=256).at(64).lr == 0.025
+    assert OptimizerConfig(lr=0.1).at(1024).lr == 0.1

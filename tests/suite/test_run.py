@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -201,6 +202,83 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_bits(store, tmp_path):
     unbroken = RunDirectory.of(tmp_path / "a", "experiment", spec.run_id)
     assert broken.read_result()["weights_sha256"] == unbroken.read_result()["weights_sha256"]
     assert metrics_without_time(broken) == metrics_without_time(unbroken)
+
+
+def stopped_and_unbroken(store, tmp_path, steps):
+    """A run stopped after so many steps, with a checkpoint after each, and the same unbroken."""
+    spec = student_spec(store[1], epochs=3)
+    for side in "ab":
+        copy_of_teacher(store, tmp_path / side)
+    run(spec, runtime(tmp_path / "a"))
+    calls = count(1)
+    with pytest.raises(Interrupted):  # asked twice a step: save? and after it, stop?
+        run(
+            spec,
+            runtime(tmp_path / "b", checkpoint_seconds=0),
+            lambda: next(calls) >= 2 * steps,
+        )
+    unbroken, broken = (
+        RunDirectory.of(tmp_path / side, "experiment", spec.run_id) for side in "ab"
+    )
+    return spec, broken, unbroken
+
+
+@pytest.mark.parametrize("damage", ["checkpoint", "metrics", "both"])
+def test_damaged_files_cost_the_time_since_the_ones_before(store, tmp_path, damage):
+    """128 images, 32 a batch: epoch 1 ends with step 4; its row is there from then on."""
+    spec, broken, unbroken = stopped_and_unbroken(store, tmp_path, steps=5)
+    assert len(broken.read_metrics()) == 1
+    if damage in ("checkpoint", "both"):
+        content = broken.checkpoint.read_bytes()
+        broken.checkpoint.write_bytes(content[: len(content) // 2])
+    if damage in ("metrics", "both"):
+        broken.metrics.write_bytes(broken.metrics.read_bytes()[:-20])
+        assert broken.read_metrics() == []
+    run(spec, runtime(tmp_path / "b"))
+    assert broken.read_result()["weights_sha256"] == unbroken.read_result()["weights_sha256"]
+    assert metrics_without_time(broken) == metrics_without_time(unbroken)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small tmpfs")
+@pytest.mark.parametrize("free", [0, 100, 3000])
+def test_a_full_disk_is_one_clear_message_and_the_run_goes_on_when_there_is_room(
+    store, tmp_path, free
+):
+    spec = student_spec(store[1], epochs=30)
+    copy_of_teacher(store, tmp_path / "a")
+    run(spec, runtime(tmp_path / "a"))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]).returncode != 0:
+        pytest.skip("may not mount a tmpfs here")
+    try:
+        copy_of_teacher(store, disk)
+        unbroken, broken = (
+            RunDirectory.of(root, "experiment", spec.run_id) for root in (tmp_path / "a", disk)
+        )
+
+        def fill_after_5_epochs():
+            if len(broken.read_metrics()) >= 5 and not (disk / "ballast").exists():
+                fill(disk, free)
+            return False
+
+        with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
+            run(spec, runtime(disk, checkpoint_seconds=0), fill_after_5_epochs)
+        (disk / "ballast").unlink()
+        run(spec, runtime(disk, checkpoint_seconds=0))
+        assert broken.read_result()["weights_sha256"] == unbroken.read_result()["weights_sha256"]
+        assert metrics_without_time(broken) == metrics_without_time(unbroken)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def fill(disk, free):
+    """Leave about so many bytes."""
+    with (disk / "ballast").open("wb", buffering=0) as file:
+        with suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        file.truncate(max(0, file.tell() - free))
 
 
 def test_methods_of_one_seed_see_the_same_start(store, tmp_path):

@@ -519,3 +519,30 @@ def is_running(pid):
     except FileNotFoundError:
         return False
     return state != "Z"  # a zombie of a process whose parent does not collect it has ended
+
+
+def a_trial(run, state, number=7):
+    write_json(run.trial, {"study": "mine/kd@0", "number": number, "state": state})
+
+
+def test_a_pruned_run_is_mirrored_with_its_trial_and_its_state(tmp_path):
+    run = a_run(tmp_path, finished=False, experiment="mine")
+    a_trial(run, "pruned")
+    assert mirror(run.path, OFFLINE).state == "sent"
+    rows, last, record, code = content(offline_folders(tmp_path, "mine")[0])
+    assert len(rows) == EPOCHS
+    assert last["trial/state"] == "pruned"
+    assert last["trial/number"] == 7
+    assert record.run_group == "mine"
+    assert record.display_name == "kd t4 trial 7 cifar_resnet20/cifar_resnet8 seed 3"
+    assert code == 0
+
+
+def test_a_run_of_a_search_waits_for_the_verdict_on_its_trial(tmp_path):
+    run = a_run(tmp_path)
+    a_trial(run, "running")
+    assert mirror(run.path, OFFLINE).state == "skipped"
+    a_trial(run, "complete")
+    assert mirror(run.path, OFFLINE).state == "sent"
+    _, last, _, _ = content(offline_folders(tmp_path)[0])
+    assert last["trial/state"] == "complete"

@@ -1,0 +1,1 @@
+"""A hyper-parameter search in pictures and tables, from its ``search.json`` alone."""

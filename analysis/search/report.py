@@ -1,0 +1,259 @@
+"""The report of a search: a page with tables and pictures, each also as a file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from analysis import render
+from analysis.plots import search as plots
+from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, paper_style, save
+from analysis.render import Cell, Column, Row, Table
+from analysis.search.study import Study, read
+from suite.errors import UserError
+
+SHOWN_TRIALS = 10
+LEAST_FOR_CONTOUR = 4  # points of a surface
+Draw = Callable[[], Figure]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that can be drawn."""
+
+    name: str
+    caption: str
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made."""
+
+    text: str
+    index: Path
+    files: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"{self.text}\n\npage: {self.index}"
+
+
+def build(record: Path, out: Path) -> Report:
+    """Write ``out/index.html``, ``out/tables`` and ``out/figures`` from a ``search.json``.
+
+    Raises ``SearchRecordError`` without a record, and :class:`UserError` when nothing can be
+    written there.
+    """
+    content, studies = read(record)
+    tables = [best_trials(study) for study in studies]
+    try:
+        files = _write_tables(tables, out / "tables")
+        shown = _draw(studies, out / "figures")
+        index = out / "index.html"
+        index.write_text(_page(content, studies, tables, shown), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write the report to {out}: {error.strerror}") from None
+    pictures = tuple(path for _, *paths in shown for path in paths)
+    text = "\n\n".join(render.to_text(table) for table in tables)
+    return Report(text, index, (*files, *pictures, index))
+
+
+def best_trials(study: Study) -> Table:
+    """The best complete trials with their settings; the defaults' trial always."""
+    ranked = study.complete.sort_values(["accuracy", "number"], ascending=[False, True])
+    first = ranked.index[:SHOWN_TRIALS]
+    kept = ranked[ranked.index.isin(first) | ranked["defaults"]]
+    best = study.content["best_trial"]
+    front = study.content["front"] if study.two_objectives else []
+    counts = study.trials["state"].value_counts()
+    told = ", ".join(f"{int(count)} {state}" for state, count in counts.items())
+    second = [Column("s / step")] if study.two_objectives else []
+    rows = []
+    for row in kept.to_dict("records"):
+        mark = "best" if row["number"] == best else ""
+        cells = [Cell(f"{row['number']}"), Cell(f"{row['accuracy']:.2f}", mark)]
+        if study.two_objectives:
+            cells.append(Cell(f"{row['second']:.4f}{' front' if row['number'] in front else ''}"))
+        cells += [Cell(_value(row[name])) for name in study.params]
+        cells.append(Cell("defaults" if row["defaults"] else ""))
+        rows.append(Row(cells, study.method))
+    return Table(
+        name=f"trials-{study.method}",
+        title=f"Best trials of {study.method}",
+        columns=[
+            Column("trial"),
+            Column("val accuracy"),
+            *second,
+            *(Column(plots.label(name)) for name in study.params),
+            Column("", "l"),
+        ],
+        rows=rows,
+        caption=(
+            f"{told}. Validation accuracy in percent, mean over {study.seeds} seed(s); bold: "
+            "chosen. The best of many trials is an optimistic figure: what the settings are worth, "
+            "a sweep with other seeds says."
+        ),
+        notes=[f"study {study.content['study']}, SHA-256 {study.content['study_sha256'][:16]}"],
+    )
+
+
+def pictures(study: Study) -> Iterator[Picture]:
+    """All that the trials can show."""
+    if study.complete.empty:
+        return
+    name, trials = study.method, study.trials
+    log = {param for param in study.params if study.is_log(param)}
+    yield Picture(
+        f"{name}-history",
+        "Accuracy of every trial in order; crosses are where pruned trials stopped.",
+        lambda: _single(f"{name}: trials", lambda axes: plots.history(axes, trials)),
+    )
+    if any(study.curves().values()):
+        yield Picture(
+            f"{name}-curves",
+            "Intermediate values; the best trial in orange, pruned ones grey.",
+            lambda: _single(f"{name}: while they train", lambda axes: _curves(axes, study)),
+        )
+    shares = study.importances()
+    if shares:
+        yield Picture(
+            f"{name}-importances",
+            f"Importance of the parameters over {len(study.complete)} complete trials (fANOVA).",
+            lambda: _single(
+                f"{name}: what mattered",
+                lambda axes: plots.importances(axes, shares),
+                (COLUMN_INCHES, 0.7 + plots.BAR_INCHES * len(shares)),
+            ),
+        )
+    yield Picture(
+        f"{name}-slice",
+        "Accuracy of complete trials against each parameter; the later, the lighter.",
+        lambda: plots.slices_figure(trials, study.params, log, f"{name}: one by one"),
+    )
+    two = [param for param in study.params if study.is_number(param)][:2]
+    if len(two) == 2 and _is_surface(study.complete, *two):
+        yield Picture(
+            f"{name}-contour",
+            f"Accuracy over {plots.label(two[0])} and {plots.label(two[1])}; the star is the best.",
+            lambda: _single(
+                f"{name}: {plots.label(two[0])} x {plots.label(two[1])}",
+                lambda axes: plots.contour(axes, trials, (two[0], two[1]), log),
+            ),
+        )
+    if len(study.params) > 1:
+        yield Picture(
+            f"{name}-parallel",
+            "Complete trials through all parameters; the best in orange.",
+            lambda: _single(
+                f"{name}: all parameters",
+                lambda axes: plots.parallel(axes, trials, study.params, log),
+                (FULL_INCHES, 2.8),
+            ),
+        )
+    if study.two_objectives:
+        yield Picture(
+            f"{name}-pareto",
+            "Accuracy against training time; numbers are trials.",
+            lambda: _single(
+                f"{name}: accuracy and time",
+                lambda axes: plots.pareto(axes, trials, study.content["front"]),
+            ),
+        )
+
+
+def _curves(axes: Any, study: Study) -> None:
+    trials = study.trials
+    pruned = set(trials[trials["state"] == "pruned"]["number"])
+    plots.intermediate(axes, study.curves(), pruned, study.content["best_trial"])
+    axes.set_xlabel("epoch" if max(max(c, default=0) for c in study.curves().values()) else "seed")
+
+
+def _is_surface(complete: pd.DataFrame, x: str, y: str) -> bool:
+    points = complete[[x, y]].drop_duplicates()
+    return len(points) >= LEAST_FOR_CONTOUR and bool(points.nunique().min() > 1)
+
+
+def _single(
+    title: str, draw: Callable[[Any], Any], inches: tuple[float, float] = (COLUMN_INCHES, 2.4)
+) -> Figure:
+    figure, axes = plots.one_axes(title, inches)
+    draw(axes)
+    return figure
+
+
+def _draw(studies: list[Study], folder: Path) -> list[tuple[Picture, Path, Path]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob("*.pdf"), *folder.glob("*.png")):
+        old.unlink()  # a picture of an earlier report must not pass for one of this
+    with paper_style():
+        return [
+            (picture, *save(picture.draw(), folder / picture.name))
+            for study in studies
+            for picture in pictures(study)
+        ]
+
+
+def _write_tables(tables: list[Table], folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for table in tables:
+        for suffix, form in {"md": render.to_markdown, "csv": render.to_csv}.items():
+            path = folder / f"{table.name}.{suffix}"
+            path.write_text(form(table), encoding="utf-8")
+            files.append(path)
+    return files
+
+
+def _page(
+    content: dict[str, Any],
+    studies: list[Study],
+    tables: list[Table],
+    shown: list[tuple[Picture, Path, Path]],
+) -> str:
+    loader = jinja2.PackageLoader("analysis", "search")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    settings = content["settings"]
+    return environment.get_template("page.html.jinja").render(
+        name=content["search"],
+        note=content["note"],
+        command=content["command"],
+        facts={
+            "pair": settings["pair"],
+            "budget of every method": _pairs(settings["budget"]),
+            "objective": f"validation accuracy, {settings['objective']['epoch']} epoch, mean over "
+            f"seeds {', '.join(map(str, settings['seeds']))}",
+            "sampler": _pairs(settings["sampler"]),
+            "pruner": _pairs(settings["pruner"]),
+            "training": ", ".join(
+                f"{study.method} {study.trials['train_seconds'].sum() / 3600:.2f} h"
+                for study in studies
+            ),
+        },
+        tables=[Markup(render.to_html(table)) for table in tables],
+        pictures=[
+            {
+                "name": picture.name,
+                "caption": picture.caption,
+                "data": base64.b64encode(png.read_bytes()).decode(),
+            }
+            for picture, _, png in shown
+        ],
+    )
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

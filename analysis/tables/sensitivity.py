@@ -1,0 +1,70 @@
+"""Accuracy over a grid of two options, with intervals: the numbers behind the heat map."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from analysis import stats
+from analysis.grid import ColumnKey, Grid, pair_name
+from analysis.records import FINISHED
+from analysis.render import Cell, Column, Row, Table
+from analysis.tables.text import DASH
+from analysis.variants import grid_options
+
+
+def sensitivity(grid: Grid) -> list[Table]:
+    """One table per pair and method whose rows form a grid of two numeric options."""
+    found = []
+    for key in grid.columns:
+        for method in dict.fromkeys(grid.method(label) for label in grid.labels):
+            students = grid.students
+            own = students[(students["column"] == key) & (students["method"] == method)]
+            options = grid_options(own)
+            if options is not None:
+                found.append(_table(grid, key, method, own, options))
+    return found
+
+
+def _table(
+    grid: Grid, key: ColumnKey, method: str, runs: pd.DataFrame, options: tuple[str, str]
+) -> Table:
+    down, across = options
+    done = runs[runs["state"] == FINISHED] if grid.figure in runs else runs.iloc[:0]
+    scores = {
+        (row, column): some[grid.figure].to_numpy(float)
+        for (row, column), some in done.groupby([down, across])
+    }
+    means = {place: stats.mean(values) for place, values in scores.items()}
+    best = max(means.values(), default=math.nan)
+    columns = sorted(runs[across].dropna().unique())
+    rows = []
+    for value in sorted(runs[down].dropna().unique()):
+        cells = [
+            _cell(scores.get((value, it)), best=means.get((value, it)) == best) for it in columns
+        ]
+        rows.append(Row([Cell(f"{value:g}"), *cells], method, key.pair))
+    return Table(
+        name=f"sensitivity-{method}-{grid.columns.index(key)}",
+        title=f"{method} on {pair_name(key.pair)}: {_name(down)} (down) x {_name(across)} (across)",
+        columns=[Column(_name(down)), *(Column(f"{value:g}") for value in columns)],
+        rows=rows,
+        caption="Mean accuracy in percent, its 95 % t interval over (n) seeds; bold: highest mean.",
+    )
+
+
+def _cell(scores: ArrayLike | None, *, best: bool) -> Cell:
+    if scores is None:
+        return DASH
+    values = stats.present(scores)
+    interval = stats.t_interval(values)
+    text = f"{stats.mean(values):.2f}"
+    if not math.isnan(interval.low):
+        text += f" [{interval.low:.2f}, {interval.high:.2f}]"
+    return Cell(f"{text} ({len(values)})", "best" if best else "")
+
+
+def _name(option: str) -> str:
+    return option.partition("/")[2].replace("_", " ")

@@ -1,0 +1,1 @@
+"""Measures what the suite costs: ``make bench``. One file of ``measures/`` is one benchmark."""

@@ -1,0 +1,196 @@
+"""What a run is made of: data, teacher, student, method, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+
+from suite import choices, distributed, features, methods, models
+from suite.config import RunConfig, Runtime
+from suite.data import Dataset, load
+from suite.distiller import Batch, Distiller, Setup
+from suite.engine import Step, Trainer
+from suite.errors import UserError
+from suite.evaluate import evaluate
+from suite.record import RunDirectory
+from suite.rng import Draws, derive_seed, generator, seeded_globals
+from suite.taps import Outputs, TappedModel
+from suite.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the runs of a pack share."""
+
+    fabric: Fabric
+    data: Dataset  # on the device
+    teacher: Teacher | None
+    choices: choices.Choices  # the teacher's, on every evaluation split
+    layout: torch.memory_format
+
+    @classmethod
+    def of(cls, config: RunConfig, runtime: Runtime, fabric: Fabric) -> Ground:
+        """Load data and teacher."""
+        data = load(config.data, runtime.data_root, runtime.workers)
+        teacher = None
+        if config.teacher is not None:
+            teacher = models.load_teacher(
+                config.teacher, data.num_classes, data.image_shape, runtime.runs_root
+            )
+        return cls.on(config, runtime, fabric, data, teacher)
+
+    @classmethod
+    def on(
+        cls,
+        config: RunConfig,
+        runtime: Runtime,
+        fabric: Fabric,
+        data: Dataset,
+        network: TappedModel | None,
+    ) -> Ground:
+        """Data and teacher that are there already."""
+        data = _on_device(data, fabric.device)
+        layout = _layout(config, runtime, fabric.device)
+        if network is None:
+            return cls(fabric, data, None, {}, layout)
+        network = network.to(fabric.device)
+        known = _teacher_choices(config, runtime, fabric, data, network)
+        return cls(fabric, data, Teacher(network, fabric, layout, fast=runtime.fast), known, layout)
+
+
+def _layout(config: RunConfig, runtime: Runtime, device: torch.device) -> torch.memory_format:
+    """channels_last: on CPUs, and where tensor cores compute in half precision."""
+    pays = device.type == "cpu" or config.train.precision != "32-true"
+    if config.train.channels_last or (runtime.fast and pays):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def make_fabric(config: RunConfig, runtime: Runtime) -> Fabric:
+    """Device, precision and ranks; sets torch's threads and determinism for the process."""
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
+    # Deterministic mode would also fill every new tensor, a tenth of a step; none is read unwritten
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if config.train.precision == "16-mixed" and not _uses_cuda(runtime):
+        raise UserError("train.precision '16-mixed' needs a GPU; on a CPU: 32-true, bf16-mixed")
+    alone = runtime.devices * runtime.nodes == 1
+    fabric = Fabric(
+        accelerator=runtime.accelerator,
+        devices=runtime.devices,
+        num_nodes=runtime.nodes,
+        precision=config.train.precision,
+        strategy="auto" if alone else distributed.strategy(),
+        plugins=[LightningEnvironment()] if alone else None,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _uses_cuda(runtime: Runtime) -> bool:
+    return runtime.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def build_trainer(
+    config: RunConfig, ground: Ground, runtime: Runtime, directory: RunDirectory
+) -> Trainer:
+    """Student, method and optimizer, each from its own random stream."""
+    fabric, data = ground.fabric, ground.data
+    teacher = None if ground.teacher is None else ground.teacher.network
+    with seeded_globals(config.seed, "init"):
+        student = models.create(config.student, data.num_classes, data.image_shape)
+    student = student.to(fabric.device)
+    stream = generator(config.seed, "method", device=fabric.device)
+    distiller = build_distiller(config, data, student, teacher, fabric, stream)
+    rank = [fabric.global_rank] if fabric.global_rank else []
+    torch.manual_seed(derive_seed(config.seed, "layers", *rank))  # dropout and stochastic depth
+    step = Step(student, distiller).to(memory_format=ground.layout)
+    return Trainer(
+        fabric,
+        config,
+        data,
+        step,
+        directory,
+        stream,
+        teacher,
+        ground.choices,
+        fused=runtime.fast,
+        keep_features_after=features.epochs_to_keep(config.train.epochs, runtime.feature_epochs),
+        graphed=runtime.graphs and fabric.device.type == "cuda" and fabric.world_size == 1,
+    )
+
+
+def _teacher_choices(
+    config: RunConfig, runtime: Runtime, fabric: Fabric, data: Dataset, teacher: TappedModel | None
+) -> choices.Choices:
+    """The teacher's predicted classes on every split, from its own run where that kept them."""
+    if config.teacher is None or teacher is None:
+        return {}
+    kept: choices.Choices = {}
+    if config.teacher.run_id is not None:
+        run = RunDirectory.of_teacher(runtime.runs_root, config.teacher.run_id)
+        kept = choices.load(run, config.data)
+    return {
+        split: kept[split].to(fabric.device)
+        if split in kept and len(kept[split]) == len(images)
+        else evaluate(fabric, teacher.model, images).choice
+        for split, images in data.evals.items()
+    }
+
+
+def build_distiller(
+    config: RunConfig,
+    data: Dataset,
+    student: TappedModel,
+    teacher: TappedModel | None,
+    fabric: Fabric,
+    stream: torch.Generator,
+) -> Distiller:
+    """The method, on the device. Raises :class:`suite.distiller.UnsupportedPair`."""
+    method = methods.find(config.method.name)
+    batch_size = config.train.batch_size
+
+    def teacher_pass(taps: Sequence[str]) -> Iterator[tuple[Batch, Outputs]]:
+        if teacher is None:
+            return
+        for batch in data.train.epoch(config.seed, 1, batch_size):
+            with torch.no_grad(), fabric.autocast():
+                outputs = teacher(batch.image, taps)
+            yield batch, outputs.float()
+
+    setup = Setup(
+        student=student,
+        teacher=teacher,
+        num_classes=data.num_classes,
+        train_labels=data.train_labels.to(fabric.device),
+        epochs=config.train.epochs,
+        steps_per_epoch=data.train.steps(batch_size, fabric.world_size),
+        device=fabric.device,
+        draws=Draws(stream, fabric.global_rank, fabric.world_size),
+        gather=partial(distributed.gather, fabric),
+        teacher_pass=teacher_pass,
+    )
+    with seeded_globals(config.seed, "method_init"):
+        distiller = method(method.Config.model_validate(config.method.options), setup)
+    student.check(distiller.student_taps())
+    if teacher is not None:
+        teacher.check(distiller.teacher_taps())
+    return distiller.to(fabric.device)
+
+
+def _on_device(data: Dataset, device: torch.device) -> Dataset:
+    evals = {split: images.to(device) for split, images in data.evals.items()}
+    return Dataset(
+        name=data.name,
+        num_classes=data.num_classes,
+        image_shape=data.image_shape,
+        train_labels=data.train_labels,
+        train=data.train.to(device),
+        evals=evals,
+    )

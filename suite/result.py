@@ -1,0 +1,116 @@
+"""The record of a finished run, ``result.json``, and the files that go with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from suite import checkpoint, choices, features, select
+from suite.config import RunConfig, RunSpec
+from suite.engine import Trainer
+from suite.models import count_macs, count_parameters, weights_sha256
+from suite.provenance import provenance
+from suite.record import now, write_atomically, write_json
+from suite.taps import TappedModel
+
+
+def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> None:
+    """The record, last: its presence means that everything before it is on the disk.
+
+    ``packed`` is the number of runs that trained side by side in the process.
+    """
+    directory, deployed = trainer.run, trainer.deployed
+    student, distiller = trainer.step.student, trainer.step.distiller
+    teacher = trainer.teacher
+    weights = {name: tensor.cpu().contiguous() for name, tensor in deployed.state_dict().items()}
+    write_atomically(directory.weights, safetensors_bytes(weights))
+    features.save(directory, trainer.data, student, teacher, distiller)
+    if spec.role == "teacher":
+        choices.save(directory, spec.config.data, trainer.choices)
+    config, image_shape = spec.config, trainer.data.image_shape
+    write_json(
+        directory.result,
+        {
+            "run_id": spec.run_id,
+            "experiment": spec.experiment,
+            "role": spec.role,
+            "label": spec.label,
+            "recipe": spec.recipe,
+            "method": config.method.name,
+            "dataset": config.data.name,
+            "student": config.student.name,
+            "seed": config.seed,
+            "epochs": config.train.epochs,
+            "teacher": _teacher_record(config, trainer, teacher),
+            **select.select(directory.read_metrics()),
+            "train_seconds": trainer.position.train_seconds,
+            "steps": config.train.epochs * _steps(trainer),
+            "packed": packed,
+            "ranks": trainer.fabric.world_size,
+            "peak_memory_bytes": _peak_memory(trainer.fabric.device),
+            "parameters": {
+                "student": count_parameters(student),
+                "teacher": _or_none(teacher, count_parameters),
+                "train_extra": count_parameters(distiller),
+                "deploy": count_parameters(deployed),
+            },
+            "macs": {
+                "student": count_macs(student.model, image_shape),
+                "teacher": _or_none(teacher, lambda it: count_macs(it.model, image_shape)),
+                "deploy": count_macs(deployed, image_shape),
+            },
+            "weights_sha256": weights_sha256(weights),
+            "provenance": {
+                **provenance(trainer.fabric.device),
+                "started": started,
+                "finished": now(),
+            },
+        },
+    )
+    checkpoint.remove(directory)
+
+
+def _steps(trainer: Trainer) -> int:
+    """Optimizer steps of an epoch."""
+    batch_size = trainer.config.train.batch_size
+    return trainer.data.train.steps(batch_size, trainer.fabric.world_size)
+
+
+def _teacher_record(
+    config: RunConfig, trainer: Trainer, teacher: TappedModel | None
+) -> dict[str, Any] | None:
+    if teacher is None or config.teacher is None:
+        return None
+    accuracy = {
+        f"{split}/top1_percent": 100 * float((choice == _labels(trainer, split)).double().mean())
+        for split, choice in trainer.teacher_choices.items()
+    }
+    return {
+        "name": config.teacher.name,
+        "run_id": config.teacher.run_id,
+        "weights_sha256": weights_sha256(teacher.model.state_dict()),
+        **accuracy,
+    }
+
+
+def _labels(trainer: Trainer, split: str) -> Tensor:
+    return torch.cat([batch.label for batch in trainer.data.evals[split].batches(1000)])
+
+
+def _or_none(module: TappedModel | None, count: Callable[[Any], int]) -> int | None:
+    return None if module is None else count(module)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of the device on a GPU, else the largest resident size of the process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

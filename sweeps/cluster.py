@@ -1,0 +1,75 @@
+"""What a SLURM job of a sweep asks for, from a small YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from suite.config import Closed, Runtime, parse
+from suite.errors import UserError
+from sweeps import files
+
+OWN = Path("~/.config/dskd-bench/cluster.yaml")
+SIGNAL_SECONDS = 120  # before its time limit, a job is told to save and asks to be requeued
+
+
+class Cluster(Closed):
+    """``sweeps/clusters/default.yaml`` explains the fields."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    gpus: int = Field(1, ge=0)
+    cpus: int = Field(4, ge=1)
+    memory_gb: int = Field(16, ge=1)
+    minutes: int = Field(240, ge=15)
+    """At least 15: submitit takes shorter jobs for timed out as soon as they are preempted."""
+    max_jobs: int = Field(32, ge=1)
+    runs_per_job: int = Field(4, ge=1)
+    setup: list[str] = []
+    extra: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, path: Path | None) -> Cluster:
+        """``path``, else the user's own file, else the one that ships."""
+        own = OWN.expanduser()
+        chosen = path or (own if own.is_file() else None)
+        if chosen is None:
+            return parse(cls, files.read("clusters", "default"), "cluster default")
+        try:
+            text = chosen.read_text()
+        except OSError as error:
+            raise UserError(f"cluster file {chosen}: {error.strerror}") from None
+        return parse(cls, files.parse_yaml(text, str(chosen)), f"cluster {chosen}")
+
+    def sbatch(self, runtime: Runtime, setup: list[str], **further: Any) -> dict[str, Any]:
+        """Parameters of submitit's SlurmExecutor; ``setup`` follows the user's own lines.
+
+        ``further`` are options of sbatch that win over the cluster's.
+        """
+        several = runtime.devices * runtime.nodes > 1
+        wanted = {
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            "nodes": runtime.nodes,
+            "ntasks_per_node": runtime.devices if several else None,
+            "srun_args": ["--kill-on-bad-exit=1"] if several else None,
+            "gpus_per_node": self._gpus(runtime) or None,
+            "cpus_per_task": self.cpus,
+            "mem": f"{self.memory_gb}GB",
+            "time": self.minutes,
+            "signal_delay_s": SIGNAL_SECONDS,
+            "setup": [*self.setup, *setup],
+            "stderr_to_stdout": True,
+            # A job whose dependency can no longer be met would wait for ever.
+            "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes"} | self.extra,
+        }
+        return {key: value for key, value in (wanted | further).items() if value is not None}
+
+    def _gpus(self, runtime: Runtime) -> int:
+        return 0 if runtime.accelerator == "cpu" else max(self.gpus, runtime.devices)

@@ -1,0 +1,39 @@
+"""Where a sweep's manifest lies. Imports no torch: the status board must be quick."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> Path:
+    """``runs/<experiment>/manifest.json``; with overrides ``manifest-<hash>.json``."""
+    found = tokens(settings)
+    folder = runs_root / stem(experiment)
+    if not found:
+        return folder / "manifest.json"
+    digest = hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()[:8]
+    return folder / f"manifest-{digest}.json"
+
+
+def stem(experiment: str) -> str:
+    """The experiment's name: its own, or that of the user's file."""
+    return Path(experiment).stem if experiment.endswith((".yaml", ".yml")) else experiment
+
+
+def tokens(settings: Sequence[str]) -> list[str]:
+    """Split texts into KEY=VALUE; spaces and commas inside brackets belong to the value."""
+    found: list[str] = []
+    for text in settings:
+        depth, current = 0, ""
+        for character in text:
+            depth += (character in "[{(") - (character in "]})")
+            if character.isspace() and depth <= 0:
+                found.append(current)
+                current = ""
+            else:
+                current += character
+        found.append(current)
+    return [token for token in found if token]

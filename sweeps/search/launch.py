@@ -1,0 +1,189 @@
+"""A search from its YAML to the chosen settings: one driver, its workers, and what they leave."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+from suite.claims import Claim, ClaimLost, claim, holder
+from suite.config import ConfigError, Runtime
+from suite.errors import UserError
+from suite.record import TEACHERS
+from sweeps.cluster import Cluster
+from sweeps.jobs import available
+from sweeps.launch import Executor
+from sweeps.local import workers_for
+from sweeps.search import export, tuned
+from sweeps.search.driver import Driver
+from sweeps.search.method_study import STATES, MethodStudy
+from sweeps.search.plan import SearchPlan, load
+from sweeps.search.study import open_storage
+from sweeps.search.workers import InProcess, LocalPool, SlurmPool, Workers
+
+
+@dataclass(frozen=True)
+class How:
+    """Where a search runs and where it leaves what it finds."""
+
+    executor: Executor = "auto"
+    jobs: int | None = None
+    """Workers; None: one per core or device, or the cluster's ``max_jobs``."""
+    cluster: Path | None = None
+    """YAML with what a SLURM job asks for."""
+    storage: str | None = None
+    """URL of a database for the study; None: a journal file in the search's folder."""
+    tuned_root: Path = tuned.TUNED_ROOT
+    """Where the chosen settings are written."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a search ended."""
+
+    record: Path
+    """``search.json``"""
+    chosen: tuple[Path, ...]
+    """The files of chosen settings, one per method with a complete trial."""
+    interrupted: bool = False
+
+    @property
+    def exit_status(self) -> int:
+        """0 all went well, 130 interrupted, 1 no trial of any method was completed."""
+        if self.interrupted:
+            return 130
+        return 0 if self.chosen else 1
+
+
+def search(
+    name: str,
+    settings: Sequence[str],
+    runtime: Runtime,
+    how: How = How(),
+    *,
+    trials: int | None = None,
+    console: Console | None = None,
+) -> Summary:
+    """Spend what is left of the search's budget and write the chosen settings.
+
+    Raises :class:`UserError` before anything starts when the search is wrong, when somebody else
+    drives it, and when it cannot go on.
+    """
+    console = console or Console()
+    plan = load(name, settings, trials)
+    if plan.name == TEACHERS:
+        raise ConfigError(f"search {plan.name}: the name is taken by the teachers of all sweeps")
+    _check_pairs(plan, runtime)
+    folder = runtime.runs_root / plan.name
+    held = claim(folder)
+    if held is None:
+        other = holder(folder) or {}
+        raise UserError(
+            f"search {plan.name} is driven by process {other.get('pid')} on {other.get('host')}; "
+            "one driver at a time"
+        )
+    with held:
+        return _Search(plan, runtime, how, held, console).run()
+
+
+def _check_pairs(plan: SearchPlan, runtime: Runtime) -> None:
+    """Refuse a method that cannot work on the pair, before anything is trained."""
+    from suite.run import check
+
+    faults = check([tuning.templates[0] for tuning in plan.tunings], runtime)
+    if faults:
+        lines = [f"  {spec.label}: {fault}" for spec, fault in faults.items()]
+        raise ConfigError("\n".join([f"search {plan.name}: {len(lines)} fault(s)", *lines]))
+
+
+class _Search:
+    def __init__(
+        self, plan: SearchPlan, runtime: Runtime, how: How, held: Claim, console: Console
+    ) -> None:
+        self._plan, self._runtime, self._how = plan, runtime, how
+        self._held, self._console = held, console
+
+    def run(self) -> Summary:
+        runs_root = self._runtime.runs_root
+        slurm = self._how.executor == "slurm" or (self._how.executor == "auto" and available())
+        cluster = self._cluster() if slurm else None
+        parallel = self._parallel(cluster)
+        storage = open_storage(runs_root / self._plan.name, self._how.storage)
+        driver = Driver(self._plan, storage, runs_root, parallel, self._show)
+        for study in driver.studies:
+            counts = study.counts
+            self._console.print(
+                f"{study.study.study_name}: {counts.told} trials before, "
+                f"{len(study.running)} under way",
+                highlight=False,
+            )
+        try:
+            interrupted = self._drive(driver, cluster, parallel)
+        finally:
+            record = export.write(self._plan, driver.studies, runs_root)
+        settings = [export.tuned_settings(self._plan, study) for study in driver.studies]
+        chosen = [tuned.write(it, self._how.tuned_root) for it in settings if it is not None]
+        return Summary(record, tuple(chosen), interrupted)
+
+    def _drive(self, driver: Driver, cluster: Cluster | None, parallel: int) -> bool:
+        """Until the budget is spent; True when the user interrupted."""
+        workers: Workers | None = None
+        over = False
+        try:
+            while not (over := driver.step()):
+                self._held.check()
+                if workers is None:
+                    workers = self._workers(driver, cluster, parallel)
+                workers.keep()
+                time.sleep(workers.poll_seconds)
+        except KeyboardInterrupt:
+            self._console.print(workers.farewell if workers else "stopped")
+            return True
+        except ClaimLost as lost:
+            raise UserError(f"{lost}; this driver leaves the search to it") from None
+        finally:
+            if over:
+                driver.queue.close()
+            if workers is not None:
+                workers.stop()
+        return False
+
+    def _workers(self, driver: Driver, cluster: Cluster | None, parallel: int) -> Workers:
+        name = self._plan.name
+        if cluster is not None:
+            pool = SlurmPool(name, self._runtime, cluster)
+            self._console.print(f"SLURM: {pool.submitted} jobs submitted")
+            return pool
+        if self._how.executor == "debug":
+            return InProcess(name, self._runtime, driver.step)
+        return LocalPool(name, self._runtime, parallel)
+
+    def _parallel(self, cluster: Cluster | None) -> int:
+        if cluster is not None:
+            return cluster.max_jobs
+        if self._how.executor == "debug":
+            return 1
+        return workers_for(self._runtime, self._how.jobs)
+
+    def _cluster(self) -> Cluster:
+        cluster = Cluster.load(self._how.cluster)
+        if self._how.jobs is not None:
+            cluster = cluster.model_copy(update={"max_jobs": self._how.jobs})
+        return cluster
+
+    def _show(self, study: MethodStudy, trial: FrozenTrial) -> None:
+        budget = study.tuning.settings.budget
+        of = f" of {budget.trials}" if budget.trials is not None else ""
+        found = ", ".join(f"{value:.4g}" for value in trial.values or ())
+        reason = trial.user_attrs.get("failure", "")
+        best = export.best_trial(study)
+        so_far = f"; best {best.values[0]:.2f} % in trial {best.number}" if best else ""
+        self._console.print(
+            f"{study.tuning.method} trial {trial.number}: {STATES[trial.state]} {found}{reason}"
+            f" ({study.counts.told}{of}{so_far})",
+            highlight=False,
+        )

@@ -1,0 +1,76 @@
+"""What workers shall train now: a folder with one file per run, written by the driver alone.
+
+A run is wanted as long as its file is there. Workers take the files in the order of their names,
+share them through the runs' claims, and leave a run once its file is gone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from suite.config import RunSpec
+from suite.record import write_atomically
+from sweeps.search.trials import require_validation_only
+
+CLOSED = "closed"
+
+
+class Queue:
+    """The queue of a search, for the driver and for workers."""
+
+    def __init__(self, runs_root: Path, search: str) -> None:
+        self.folder = runs_root / search / "queue"
+        self._read: dict[str, RunSpec] = {}
+
+    def put(self, spec: RunSpec, order: str) -> None:
+        """Want a run; ``order`` sorts. Raises :class:`sweeps.search.trials.TestSplitRead`."""
+        require_validation_only(spec)
+        path = self.folder / f"{order}.{spec.run_id}.json"
+        write_atomically(path, spec.model_dump_json().encode())
+
+    def discard(self, run_id: str) -> None:
+        """Want a run no longer; who trains it saves and leaves it."""
+        for path in self.folder.glob(f"*.{run_id}.json"):
+            path.unlink(missing_ok=True)
+
+    def since(self) -> dict[str, float]:
+        """Run id -> when it was queued, by the clock of the file system."""
+        found = {}
+        for path in self._paths():
+            try:
+                found[_run_id(path)] = path.stat().st_mtime
+            except FileNotFoundError:
+                continue
+        return found
+
+    def runs(self) -> list[tuple[RunSpec, Path]]:
+        """The wanted runs with their files, in order."""
+        found = []
+        for path in self._paths():
+            if path.name not in self._read:
+                try:
+                    self._read[path.name] = RunSpec.model_validate_json(path.read_bytes())
+                except FileNotFoundError:  # discarded a moment ago
+                    continue
+            found.append((self._read[path.name], path))
+        return found
+
+    def open(self) -> None:
+        """Runs will come."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / CLOSED).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """None will: workers without a run leave."""
+        write_atomically(self.folder / CLOSED, b"")
+
+    def closed(self) -> bool:
+        """Whether the search is over."""
+        return (self.folder / CLOSED).exists()
+
+    def _paths(self) -> list[Path]:
+        return sorted(p for p in self.folder.glob("*.json") if not p.name.startswith("."))
+
+
+def _run_id(path: Path) -> str:
+    return path.name.split(".")[-2]

@@ -1,0 +1,173 @@
+"""Sweeps of a few seconds on a real SLURM (`bash .ci/slurm.sh` starts one)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.jobs import available
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENT = "dskd_digits"
+SETTINGS = (
+    "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=128 methods=[scratch,kd] "
+    "seeds=[0] epochs=40"
+)
+CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 3\nruns_per_job: 2\n"
+
+
+def pytest_collection_modifyitems(items):
+    mine = [item for item in items if Path(item.fspath).parent == Path(__file__).parent]
+    if mine and not available():
+        for item in mine:
+            item.add_marker(pytest.mark.skip(reason="no SLURM answers (bash .ci/slurm.sh)"))
+
+
+def slurm(*arguments):
+    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+
+
+class Sweep:
+    """One run store and the sweeps over it."""
+
+    slurm = staticmethod(slurm)
+    settings = SETTINGS
+
+    def __init__(self, folder):
+        self.root = folder / "runs"
+        self.cluster = folder / "cluster.yaml"
+        self.cluster.write_text(CLUSTER)
+        self.launchers = []
+
+    def start(self, settings=SETTINGS, *more, executor="slurm", tree=ROOT, experiment=EXPERIMENT):
+        """A launcher as the user starts it."""
+        options = [f"--executor={executor}", f"--cluster={self.cluster}", "--accelerator=cpu"]
+        options += ["--threads=1", "--tracker=none", *more]
+        if "--report" not in more:
+            options.append("--no-report")
+        words = ["sweep", str(experiment), "--set", settings, f"--runs-root={self.root}", *options]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "suite.cli", *words],
+            env={**os.environ, "PYTHONPATH": str(tree)},
+            cwd=tree,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.launchers.append(process)
+        return process
+
+    def bench(self, command, settings=SETTINGS, experiment=EXPERIMENT):
+        """What another command prints."""
+        words = [command, str(experiment), "--set", settings, f"--runs-root={self.root}"]
+        return slurm(sys.executable, "-m", "suite.cli", *words)
+
+    def finish(self, process, seconds=300):
+        """(exit status, output) of a launcher; requeued jobs need not wait their two minutes."""
+        deadline = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < deadline:
+            self.release_requeued()
+            time.sleep(1)
+        out, _ = process.communicate(timeout=5)
+        return process.returncode, out
+
+    def train(self, *arguments, **options):
+        """What the launcher of a sweep that ends well has printed."""
+        status, out = self.finish(self.start(*arguments, **options))
+        assert status == 0, out
+        return out
+
+    def release_requeued(self):
+        for line in slurm("squeue", "-h", "-t", "PENDING", "-r", "-o", "%i %r").splitlines():
+            job, reason = line.split(maxsplit=1)
+            if reason == "BeginTime":
+                subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
+
+    def wait_for_rows(self, rows, seconds=120):
+        """Until a run has written so many rows and SLURM calls its job running; their ids."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            running = slurm("squeue", "-h", "-t", "RUNNING", "-o", "%i").split()
+            if running and max(map(len, self.epochs().values()), default=0) >= rows:
+                return running
+            time.sleep(0.1)
+        raise TimeoutError(f"no run wrote {rows} rows in {seconds} s")
+
+    def queue(self):
+        """Id -> state of this sweep's jobs that are in the queue."""
+        mine = {row["id"] for row in self.ledger()}
+        lines = slurm("squeue", "-h", "-r", "-o", "%i %T").splitlines()
+        return {job: state for job, state in map(str.split, lines) if job in mine}
+
+    def wait_until_gone(self, seconds=120):
+        """Until none of this sweep's jobs is in the queue."""
+        deadline = time.monotonic() + seconds
+        while self.queue() and time.monotonic() < deadline:
+            self.release_requeued()
+            time.sleep(0.5)
+
+    def hashes(self):
+        """Run id -> weights, for all finished runs."""
+        found = [json.loads(path.read_text()) for path in self.root.rglob("result.json")]
+        return {result["run_id"]: result["weights_sha256"] for result in found}
+
+    def epochs(self):
+        """Run id -> the epochs in its metrics."""
+        found = {}
+        for path in self.root.rglob("metrics.jsonl"):
+            lines = path.read_bytes().splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith(b"\n")]
+            found[path.parent.name] = [json.loads(line)["epoch"] for line in whole]
+        return found
+
+    def accounting(self, *fields):
+        """Id -> the fields of SLURM's accounting, for the jobs of this sweep."""
+        mine = [row["id"] for row in self.ledger()]
+        names = f"JobID,{','.join(fields)}"
+        text = slurm("sacct", "-X", "-n", "-P", "-o", names, "-j", ",".join(mine))
+        return {row[0]: row[1:] for row in (line.split("|") for line in text.splitlines())}
+
+    def ledger(self):
+        """The rows of all jobs submitted."""
+        lines = [p.read_text().splitlines() for p in self.root.glob("*/jobs.jsonl")]
+        return [json.loads(line) for some in lines for line in some if line]
+
+    def processes(self):
+        """Ids of the processes that train this sweep's runs."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (place / "cmdline").read_bytes().decode().split("\0")
+            except OSError:
+                continue
+            if "submitit.core._submit" in words and any(str(self.root) in word for word in words):
+                found += [int(place.name)] if "python" in words[0] else []
+        return found
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A sweep; what it leaves in the queue is cancelled."""
+    made = Sweep(tmp_path)
+    yield made
+    for process in made.launchers:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    ids = [row["id"] for row in made.ledger()]
+    if ids:
+        subprocess.run(["scancel", *ids], check=False)
+    made.wait_until_gone()
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory):
+    """Weights of all runs of SETTINGS, trained in one process without any interruption."""
+    made = Sweep(tmp_path_factory.mktemp("unbroken"))
+    made.train(executor="debug")
+    return made.hashes()

@@ -1,0 +1,170 @@
+"""Jobs that are interrupted in every way SLURM knows end with the bits of an unbroken sweep."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+EPOCHS = list(range(1, 41))
+
+
+def whole(sweep, unbroken):
+    """Every run ended once, with the same bits, and no row of metrics is lost or doubled."""
+    assert sweep.hashes() == unbroken
+    assert list(sweep.epochs().values()) == [EPOCHS] * len(unbroken)
+
+
+def restarts(sweep, job):
+    text = sweep.slurm("scontrol", "show", "job", job)
+    return int(text.partition("Restarts=")[2].split()[0])
+
+
+@pytest.mark.parametrize(
+    "blow",
+    [
+        ["scancel", "--signal=USR2"],  # what a time limit and some clusters' preemption send
+        ["scancel", "--signal=TERM"],  # the notice of preemption
+        ["scontrol", "requeue"],
+    ],
+    ids=["usr2", "term", "requeue"],
+)
+def test_a_told_job_saves_is_requeued_and_goes_on(sweep, unbroken, blow):
+    process = sweep.start()
+    jobs = sweep.wait_for_rows(5)
+    for job in jobs:
+        sweep.slurm(*blow, job)
+    deadline = time.monotonic() + 20
+    while not all(restarts(sweep, job) for job in jobs) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [restarts(sweep, job) for job in jobs] == [1] * len(jobs)
+    status, out = sweep.finish(process)
+    assert status == 0, out
+    whole(sweep, unbroken)
+
+
+def test_jobs_that_a_more_urgent_job_preempts_save_at_once_and_go_on_afterwards(sweep, unbroken):
+    process = sweep.start()
+    jobs = sweep.wait_for_rows(5)
+    urgent = ["sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--mem=7000"]
+    submitted = time.monotonic()
+    other = sweep.slurm(*urgent, "--output=/dev/null", "--wrap", "sleep 1").strip()
+    while sweep.slurm("squeue", "-h", "-t", "PENDING", "-j", other):
+        time.sleep(0.2)
+    assert time.monotonic() - submitted < 30  # of a grace time of 60
+    assert all(restarts(sweep, job) == 1 for job in jobs)
+    status, out = sweep.finish(process)
+    assert status == 0, out
+    whole(sweep, unbroken)
+
+
+def test_a_job_at_its_time_limit_saves_and_goes_on(sweep):
+    long = sweep.settings.replace("epochs=40", "epochs=400").replace("[scratch,kd]", "[scratch]")
+    process = sweep.start(long)
+    (job,) = sweep.wait_for_rows(5)
+    sweep.slurm("scontrol", "update", f"JobId={job}", "TimeLimit=2")  # told 120 s before the end
+    deadline = time.monotonic() + 60
+    while restarts(sweep, job) == 0 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert restarts(sweep, job) == 1
+    status, out = sweep.finish(process)
+    assert status == 0, out
+    assert list(sweep.epochs().values()) == [list(range(1, 401))]
+
+
+def test_after_kill_9_the_next_call_goes_on_from_the_last_checkpoint(sweep, unbroken):
+    process = sweep.start()
+    sweep.wait_for_rows(5)
+    for pid in sweep.processes():
+        os.kill(pid, signal.SIGKILL)
+    status, out = sweep.finish(process)
+    assert status == 1, out
+    assert "FAILED" in out
+    status, out = sweep.finish(sweep.start())
+    assert status == 0, out
+    whole(sweep, unbroken)
+
+
+def test_damaged_files_cost_the_time_since_the_ones_before_not_the_run(sweep, unbroken):
+    process = sweep.start()
+    for job in sweep.wait_for_rows(5):
+        sweep.slurm("scancel", job)
+    status, out = sweep.finish(process)
+    assert status == 1, out
+    assert "CANCELLED" in out
+    saved = list(sweep.root.rglob("checkpoint.pt"))
+    assert saved
+    for path in saved:
+        path.write_bytes(path.read_bytes()[:-1000])
+        path.with_name("checkpoint.previous.pt").unlink(missing_ok=True)
+    for path in sweep.root.rglob("metrics.jsonl"):
+        with path.open("ab") as file:
+            file.write(b'{"epoch": 41, "lr": 0.0')
+    status, out = sweep.finish(sweep.start())
+    assert status == 2, out
+    assert "delete the damaged file" in out
+    for path in saved:
+        path.unlink()
+    status, out = sweep.finish(sweep.start())
+    assert status == 0, out
+    whole(sweep, unbroken)
+
+
+def test_the_jobs_of_a_lost_node_go_on_on_another(sweep, unbroken):
+    process = sweep.start()
+    (job, *_) = sweep.wait_for_rows(5)
+    node = sweep.slurm("squeue", "-h", "-j", job, "-o", "%N").strip()
+    pid_file = Path(f"/run/slurmd-{node}.pid")
+    daemon = int(pid_file.read_text())
+    steps = processes_of(node)
+    try:
+        for pid in [daemon, *steps, *sweep.processes()]:
+            os.kill(pid, signal.SIGKILL)
+        status, out = sweep.finish(process)
+        assert status == 0, out
+        assert restarts(sweep, job) == 1
+        assert sweep.accounting("NodeList")[job][0] != node
+    finally:
+        pid_file.unlink(missing_ok=True)
+        subprocess.run(["slurmd", "-N", node], check=True)
+        sweep.slurm("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    whole(sweep, unbroken)
+
+
+def processes_of(node):
+    """SLURM's own processes that hold the steps of a node."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (place / "cmdline").read_text()
+        except OSError:
+            continue
+        if title.startswith("slurmstepd: [") and environment(place).get("SLURMD_NODENAME") == node:
+            found.append(int(place.name))
+    return found
+
+
+def environment(place):
+    pairs = (place / "environ").read_bytes().decode(errors="replace").split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def test_a_full_disk_fails_the_run_and_the_next_call_goes_on(sweep, unbroken):
+    sweep.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", sweep.root], check=True)
+    try:
+        process = sweep.start()
+        sweep.wait_for_rows(5)
+        filler = sweep.root / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], check=False)
+        status, out = sweep.finish(process)
+        assert status in {1, 2}, out
+        assert "No space left" in out
+        filler.unlink()
+        status, out = sweep.finish(sweep.start())
+        assert status == 0, out
+        whole(sweep, unbroken)
+    finally:
+        sweep.slurm("umount", "-l", sweep.root)

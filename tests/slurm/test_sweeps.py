@@ -1,0 +1,178 @@
+"""What a sweep submits, in which order it runs, and what several launchers make of it."""
+
+import json
+import shutil
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+SHORT = "data.name=fake train_limit=128 epochs=2 batch_size=32 methods=[scratch,kd] seeds=[0,1]"
+TWO_TEACHERS = """\
+recipe: digits
+pairs: [good/small, other/small]
+methods: [scratch, kd]
+seeds: [0, 1]
+data: {name: fake, train_limit: 128}
+train: {epochs: 2, batch_size: 32}
+models:
+  good: {name: cifar_resnet8}
+  other: {name: cifar_resnet14%s}
+  small: {name: cifar_resnet8}
+"""
+
+
+@contextmanager
+def no_job_starts(sweep):
+    """As on a full cluster."""
+    sweep.slurm("scontrol", "update", "NodeName=n1,n2", "State=DRAIN", "Reason=test")
+    try:
+        yield
+    finally:
+        sweep.slurm("scontrol", "update", "NodeName=n1,n2", "State=RESUME")
+
+
+def write(folder, text):
+    path = folder / "two.yaml"
+    path.write_text(text)
+    return path
+
+
+def jobs_by_role(sweep):
+    """(jobs of teachers, jobs of students, jobs of the report), rows of the ledger."""
+    rows = sweep.ledger()
+    teachers = [row for row in rows if any(run.startswith("teachers/") for run in row["runs"])]
+    reports = [row for row in rows if not row["runs"]]
+    return teachers, [row for row in rows if row not in teachers + reports], reports
+
+
+def spans(sweep):
+    """Id -> (start, end) of the jobs that have ended."""
+    parse = datetime.fromisoformat
+    found = sweep.accounting("Start", "End")
+    return {job: (parse(start), parse(end)) for job, (start, end) in found.items()}
+
+
+def test_teachers_are_one_array_and_students_arrays_behind_them_and_the_report_comes_last(
+    sweep, tmp_path
+):
+    experiment = write(tmp_path, TWO_TEACHERS % "")
+    out = sweep.train("", "--report", "--detach", experiment=experiment)
+    assert "detached" in out
+    sweep.wait_until_gone(300)
+    teachers, students, (report,) = jobs_by_role(sweep)
+    assert {state for (state,) in sweep.accounting("State").values()} == {"COMPLETED"}
+    assert len({row["id"].split("_")[0] for row in teachers}) == 1
+    assert len(teachers) == 2
+    assert sorted(len(row["runs"]) for row in students) == [2, 2, 2]  # kd by teacher, and scratch
+    when = spans(sweep)
+    trained_at = {row["runs"][0].split("/")[1]: when[row["id"]][1] for row in teachers}
+    rows = json.loads((sweep.root / "two" / "manifest.json").read_text())["runs"]
+    teacher_of = {row["directory"]: row["teacher_run_id"] for row in rows}
+    for row in students:
+        for run in row["runs"]:
+            needed = teacher_of[run]
+            assert needed is None or trained_at[needed] <= when[row["id"]][0]
+    ends = [end for job, (_, end) in when.items() if job != report["id"]]
+    assert max(ends) <= when[report["id"]][0]
+    assert "kd" in (sweep.root / "two" / "report" / "report.md").read_text()
+
+
+def test_never_more_jobs_at_a_time_than_allowed(sweep):
+    sweep.cluster.write_text(sweep.cluster.read_text().replace("max_jobs: 3", "max_jobs: 2"))
+    sweep.train(f"pairs=[cifar_resnet8/cifar_resnet8] {SHORT.replace('[0,1]', '[0,1,2,3]')}")
+    events = [(start, 1) for start, _ in spans(sweep).values()]
+    events += [(end, -1) for _, end in spans(sweep).values()]
+    at_once = peak = 0
+    for _, change in sorted(events):
+        at_once += change
+        peak = max(peak, at_once)
+    assert peak == 2
+
+
+def test_a_repeated_sweep_leaves_what_is_queued_and_status_and_cancel_need_no_launcher(sweep):
+    settings = f"pairs=[cifar_resnet8/cifar_resnet8] {SHORT}"
+    with no_job_starts(sweep):
+        assert "4 jobs submitted, 0 were there" in sweep.train(settings, "--detach")
+        assert "0 jobs submitted, 3 were there" in sweep.train(settings, "--detach")
+        more = settings.replace("[0,1]", "[0,1,2]")
+        out = sweep.train(more, "--detach")  # seed 2 of two methods, and a report
+        assert "3 jobs submitted, 3 were there" in out
+        assert "5 runs: 5 queued" in sweep.bench("status", settings)
+        assert "7 jobs cancelled" in sweep.bench("cancel", settings)
+        sweep.wait_until_gone()
+    text = sweep.bench("status", settings)
+    assert "5 runs: 5 stopped" in text
+    assert "CANCELLED" in text
+    sweep.train(more)
+    assert "7 runs: 7 finished" in sweep.bench("status", more)
+
+
+def test_two_launchers_at_once_train_every_run_once(sweep, unbroken):
+    first, second = sweep.start(), sweep.start()
+    outputs = [sweep.finish(process) for process in (first, second)]
+    assert [status for status, _ in outputs] == [0, 0], outputs
+    runs = [run for row in sweep.ledger() for run in row["runs"]]
+    assert len(runs) == len(set(runs)) == 3
+    assert sweep.hashes() == unbroken
+    assert all(epochs == list(range(1, 41)) for epochs in sweep.epochs().values())
+
+
+def test_a_teacher_that_always_fails_stops_its_own_students_alone(sweep, tmp_path):
+    bad = ", optimizer: {lr: 1.0e+30, clip_grad_norm: null}"
+    experiment = write(tmp_path, TWO_TEACHERS % bad)
+    for _ in range(2):  # a second call tries again
+        status, out = sweep.finish(sweep.start("", experiment=experiment))
+        assert status == 1, out
+        assert "5 of 8 runs finished" in out
+        assert "the loss is not finite" in out
+        assert out.count("not run: its teacher failed") == 2
+    states = [state.split()[0] for (state,) in sweep.accounting("State").values()]
+    assert states.count("FAILED") == 2
+    assert states.count("COMPLETED") == 3
+
+
+def test_cancelling_one_job_leaves_the_others_and_the_next_call_goes_on(sweep, unbroken):
+    process = sweep.start()
+    sweep.wait_for_rows(5)
+    (teacher,), *_ = jobs_by_role(sweep)
+    sweep.slurm("scancel", teacher["id"])
+    status, out = sweep.finish(process)
+    assert status == 1, out
+    assert "CANCELLED" in out
+    assert len(sweep.hashes()) == 1  # scratch needs no teacher
+    sweep.train()
+    assert sweep.hashes() == unbroken
+
+
+def test_jobs_run_the_code_as_it_was_when_they_were_submitted(sweep, tmp_path, unbroken):
+    tree = tmp_path / "tree"
+    for package in ("suite", "baselines", "sweeps", "analysis"):
+        shutil.copytree(ROOT / package, tree / package)
+    with no_job_starts(sweep):
+        sweep.train(sweep.settings, "--detach", tree=tree)
+        for path in tree.rglob("*.py"):
+            path.write_text("raise RuntimeError('changed after submission')\n")
+    sweep.wait_until_gone(300)
+    assert sweep.hashes() == unbroken
+    hashes = {row["source"] for row in sweep.ledger()}
+    assert len(hashes) == 1
+    assert (sweep.root / "dskd_digits" / "source" / hashes.pop() / "suite" / "run.py").is_file()
+
+
+def test_two_nodes_train_together_what_one_process_trains(sweep, tmp_path):
+    settings = f"pairs=[cifar_resnet8/cifar_resnet8] {SHORT.replace('[scratch,kd]', '[kd,crd]')}"
+    settings = settings.replace("seeds=[0,1]", "seeds=[0]")
+    sweep.train(settings, "--nodes=2")
+    nodes = {state for (state,) in sweep.accounting("NNodes").values()}
+    assert nodes == {"2", "1"}  # the report's job needs one
+    (tmp_path / "alone").mkdir()
+    alone = type(sweep)(tmp_path / "alone")
+    alone.train(settings, executor="debug")
+    assert len(sweep.hashes()) == len(alone.hashes()) == 3
+    for path in alone.root.rglob("weights.safetensors"):
+        one, two = load_file(path), load_file(sweep.root / path.relative_to(alone.root))
+        for name, tensor in one.items():
+            assert (tensor - two[name]).abs().max() <= 1e-3 * max(1.0, tensor.abs().max())
