@@ -72,13 +72,12 @@ def list_methods(
     """What methods read, what they add to training and to the deployed network, their papers."""
     from suite.catalogue import STUDENT, TEACHER, catalogue
 
-    heads = ("method", "reads", "trains extra", "deploys extra", "paper", "options (defaults)")
-    table = Table(*heads, box=None, pad_edge=False)
     for entry in catalogue(names):
-        counts = (f"{entry.train_parameters:,}", f"{entry.deploy_parameters:,}")
-        table.add_row(entry.name, entry.needs, *counts, entry.paper, entry.options)
-    console.print(table)
-    console.print(f"extra: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")
+        console.print(f"[bold]{entry.name}[/bold]  {entry.paper}", soft_wrap=True)
+        extra = f"{entry.train_parameters:,} to training, {entry.deploy_parameters:,} deployed"
+        console.print(f"  reads {entry.needs}\n  adds {extra}", highlight=False, soft_wrap=True)
+        console.print(f"  options: {entry.options}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"added: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")
 
 
 @commands.command(name="models")
