@@ -2,6 +2,9 @@
 # PYTHON=/path/to/python uses an environment that exists (a cluster's module); otherwise .venv is
 # made here and kept up to date with pyproject.toml and constraints.txt.
 
+# On a CPU: tensors in huge pages (Linux, glibc 2.35 or newer; ignored elsewhere)
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
 EXP ?= dskd_digits
 SET ?=
 ARGS ?=

@@ -22,6 +22,22 @@ from suite.provenance import provenance
 from suite.record import now, write_json
 
 
+def main(
+    names: Sequence[str],
+    accelerator: str,
+    threads: int | None,
+    options: dict[str, Any],
+    folder: Path,
+    command: str,
+    console: Console,
+) -> bool:
+    """:func:`run` on the device that ``accelerator`` names, with all cores unless ``threads``."""
+    cuda = accelerator != "cpu" and torch.cuda.is_available()
+    cores = len(os.sched_getaffinity(0))
+    settings = Settings(device="cuda" if cuda else "cpu", threads=threads or cores, **options)
+    return run(names, settings, folder, command, console)
+
+
 def run(
     names: Sequence[str], settings: Settings, folder: Path, command: str, console: Console
 ) -> bool:

@@ -33,6 +33,17 @@ class DivergedError(RuntimeError):
     """The loss is no longer finite."""
 
 
+class _Watched(Progress):
+    """Notes whether somebody looks at ``step``."""
+
+    read = False
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "step":
+            object.__setattr__(self, "read", True)
+        return super().__getattribute__(name)
+
+
 class Step(nn.Module):
     """What one optimizer step computes: student and method in one forward.
 
@@ -43,6 +54,8 @@ class Step(nn.Module):
         super().__init__()
         self.student = student
         self.distiller = distiller
+        self.reads_step = False
+        """Whether the method has looked at the step, which is another in every call."""
 
     def forward(
         self,
@@ -57,6 +70,7 @@ class Step(nn.Module):
 
         The teacher's outputs hold at least the taps that the method reads; no logits: no teacher.
         """
+        place = _Watched(*progress)
         student = self.student(image, self.distiller.student_taps()).float()
         if teacher_logits is None:
             teacher_logits = student.logits.new_empty(0)
@@ -66,8 +80,9 @@ class Step(nn.Module):
                 Batch(image, label, index),
                 student,
                 Outputs(teacher_logits, wanted),
-                Progress(*progress),
+                place,
             )
+            self.reads_step = self.reads_step or place.read
             with torch.no_grad():
                 hits = (self.distiller.predict(student).argmax(1) == label).sum()
         return terms, hits
@@ -146,6 +161,8 @@ class Trainer:
         position, epochs = self.position, self.config.train.epochs
         done = (position.epoch - 1) * self._steps_per_epoch + position.step_in_epoch
         self._progress = (position.epoch, epochs, done, self._steps_per_epoch)
+        if self.step.reads_step:
+            self._compute.give_up()  # a replay would see the step of the recording
         said = [] if teacher is None else [teacher.logits, *teacher.taps.values()]
         self._taps = () if teacher is None else tuple(teacher.taps)
         with self._own_globals():

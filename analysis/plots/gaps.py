@@ -148,7 +148,9 @@ def gap_against_accuracy(
     rho, p = stats.rank_correlation(means[metric].to_numpy(), means["accuracy"].to_numpy())
     if not np.isnan(rho):
         axes.set_title(
-            f"ρ = {rho:.2f}, p = {p:.2f}".replace("-", "−"), fontweight="normal", fontsize=7
+            f"ρ = {rho:.2f}, p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}".replace("-", "−"),
+            fontweight="normal",
+            fontsize=7,
         )
     axes.set_xlabel(_axis_label(metric))
     axes.locator_params(axis="x", nbins=4)

@@ -1,6 +1,7 @@
 """The engine's fast paths train what a plain loop trains."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
@@ -125,3 +126,23 @@ def test_on_a_cpu_images_and_weights_are_channels_last_unless_told_otherwise(gro
     pack.step([trainer], replace(batch))
     assert seen[0][0].image.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(seen[0][0].image, batch.image)
+
+
+def test_a_method_that_reads_the_step_is_noticed_and_one_that_reads_the_epoch_is_not(ground_of):
+    ground, runtime = ground_of(config())
+    trainer = build_trainer(config(), ground, runtime, RunDirectory(Path("unused")))
+    batch = next(ground.data.train.epoch(0, 1, 32))
+    ask = trainer.step.distiller.losses
+    logits = torch.zeros(32, ground.data.num_classes)
+
+    def losses_that_look_at(field):
+        def losses(batch, student, teacher, progress):
+            getattr(progress, field)
+            return ask(batch, student, teacher, progress)
+
+        trainer.step.distiller.losses = losses
+        trainer.step(batch.image, batch.label, batch.index, (3, 9, 40, 16), logits, {})
+        return trainer.step.reads_step
+
+    assert not losses_that_look_at("epoch")
+    assert losses_that_look_at("step")

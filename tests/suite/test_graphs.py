@@ -14,7 +14,7 @@ class Recorder:
     def __init__(self):
         self.recorded = 0
 
-    def __call__(self, function, generators):
+    def __call__(self, function, _):
         self.recorded += 1
         return function
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_recorded_goes_on_with_one_message_and_the_same_random_nu
     def noisy(tensor):
         return tensor + torch.rand(len(tensor), generator=stream)
 
-    def refuse(function, _generators):
+    def refuse(function, _):
         function()  # has drawn when it fails
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
