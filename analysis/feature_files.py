@@ -19,16 +19,16 @@ from analysis.features import Array
 
 FILE = "features.npz"
 SPLITS = ("train", "heldout")
-NEEDED = (
+MEASURED = (
     "label",
     "index",
     "student_pooled",
     "teacher_pooled",
     "inspect/original",
     "inspect/denoised",
-    "inspect/trajectory",
-    "inspect/trajectory_nll",
 )
+"""What the gap is measured on."""
+DRAWN = (*MEASURED, "inspect/trajectory", "inspect/trajectory_nll")
 
 
 MISSING = "is missing"
@@ -39,7 +39,7 @@ class UnusableError(Exception):
     """Why the features of a run cannot be used."""
 
 
-def read(path: Path, run_id: str, names: Sequence[str] = NEEDED) -> dict[str, Array]:
+def read(path: Path, run_id: str, names: Sequence[str]) -> dict[str, Array]:
     """These arrays of a file of features, as float64. Raises :class:`UnusableError`."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -78,17 +78,17 @@ class Source:
         other = file_state(f"{root}/{self.teacher_directory}", (FILE,))
         return own | ({"teacher": other[FILE]} if other else {})
 
-    def read(self, root: Path) -> dict[str, Array]:
+    def read(self, root: Path, names: Sequence[str]) -> dict[str, Array]:
         """Arrays with the teacher's; without them when the images are not the same.
 
         Raises :class:`UnusableError`.
         """
-        arrays = read(root / self.directory / FILE, self.run_id)
+        arrays = read(root / self.directory / FILE, self.run_id, names)
         if self.directory == self.teacher_directory or "heldout/teacher_pooled" in arrays:
             return arrays
-        other = read(root / self.teacher_directory / FILE, self.teacher_run_id)
-        names = [f"{split}/index" for split in SPLITS]
-        if any(not np.array_equal(arrays.get(n, np.empty(0)), other.get(n, ())) for n in names):
+        other = read(root / self.teacher_directory / FILE, self.teacher_run_id, names)
+        index = [f"{split}/index" for split in SPLITS]
+        if any(not np.array_equal(arrays.get(n, np.empty(0)), other.get(n, ())) for n in index):
             return arrays
         return {k: v for k, v in other.items() if k.endswith("/teacher_pooled")} | arrays
 

@@ -93,7 +93,9 @@ def _gaussian_kernel(bandwidth: float) -> Callable[[Array, Array], Array]:
         raise FeatureError(f"bandwidth is {bandwidth!r}, must be above 0")
 
     def kernel(left: Array, right: Array) -> Array:
-        return np.exp(_squared_distances(left, right) / (-2 * bandwidth**2))
+        distances = _squared_distances(left, right)
+        distances /= -2 * bandwidth**2
+        return np.exp(distances, out=distances)
 
     return kernel
 
@@ -211,8 +213,9 @@ def hash_agreement(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, bits: i
 def class_means(x: ArrayLike, label: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
     """Mean feature of each class that occurs [K, D], and which classes these are [K]."""
     features, labels = _matrix(x), np.asarray(label)
-    classes = np.unique(labels)
-    means = np.stack([features[labels == number].mean(axis=0) for number in classes])
+    order = np.argsort(labels, kind="stable")
+    classes, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    means: Array = np.add.reduceat(features[order], starts, axis=0) / counts[:, None]
     return means, classes.astype(np.int64)
 
 
@@ -223,12 +226,10 @@ def class_gap(x: ArrayLike, y: ArrayLike, label: ArrayLike) -> Array:
     far off as an image typically is from the centre of its class. At least 0, no unit.
     """
     (ours, _), (theirs, classes) = class_means(x, label), class_means(y, label)
-    features, labels = _matrix(y), np.asarray(label)
-    within = [
-        ((features[labels == number] - centre) ** 2).sum(axis=1).mean()
-        for number, centre in zip(classes, theirs, strict=True)
-    ]
-    found: Array = np.linalg.norm(ours - theirs, axis=1) / np.sqrt(np.mean(within))
+    features, place = _matrix(y), np.searchsorted(classes, np.asarray(label))
+    spread = ((features - theirs[place]) ** 2).sum(axis=1)
+    within = np.bincount(place, spread) / np.bincount(place)  # [K]
+    found: Array = np.linalg.norm(ours - theirs, axis=1) / np.sqrt(within.mean())
     return found
 
 
@@ -281,9 +282,11 @@ def _same_width(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 def _squared_distances(a: Array, b: Array) -> Array:
-    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
-    found: Array = np.clip(squared, 0, None)
-    return found
+    found: Array = a @ b.T  # in place from here: fresh memory costs more than the sums
+    found *= -2
+    found += (a**2).sum(axis=1)[:, None]
+    found += (b**2).sum(axis=1)
+    return np.maximum(found, 0, out=found)
 
 
 def _covariance(a: Array) -> Array:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from analysis import stats, variants
 from analysis.collect import Collected, epochs
 from analysis.embed import pca_plane, tsne
-from analysis.feature_files import UnusableError, sources
+from analysis.feature_files import DRAWN, UnusableError, sources
 from analysis.features import Array, angles
 from analysis.gap import OVER_EPOCHS, Gaps, View, trajectory_distances
 from analysis.gap import views as views_of
@@ -86,6 +86,7 @@ class Pictures:
         self.with_tsne = with_tsne
         self.colours = colours(grid.labels)
         self.markers = markers(grid.labels)
+        self._known_metrics: dict[ColumnKey, pd.DataFrame] = {}  # of one column at a time
         self._known_views: dict[ColumnKey, dict[str, dict[str, View]]] = {}
 
     def of_column(self, number: int) -> Iterator[Picture]:
@@ -114,7 +115,7 @@ class Pictures:
     def curves(self, key: ColumnKey) -> Figure | None:
         """Accuracy over epochs."""
         metric = self.grid.figure.split("/", 1)[1]
-        table = self._metrics(key, lambda name: name == metric)
+        table = self._metrics(key)
         if metric not in table or table.groupby("run_id")[metric].count().max() < 2:
             return None
         teacher = self.grid.teacher_accuracy(key)
@@ -251,7 +252,7 @@ class Pictures:
 
     def health(self, key: ColumnKey) -> Figure | None:
         """Diagnostics over epochs."""
-        table = self._metrics(key, lambda name: name.startswith("diagnostics/"))
+        table = self._metrics(key)
         names = [str(n) for n in table if str(n).startswith("diagnostics/")]
         if not names or table["epoch"].nunique() < 2:
             return None
@@ -270,13 +271,21 @@ class Pictures:
         students = self.grid.students
         return students[(students["column"] == key) & (students["state"] == FINISHED)]
 
-    def _metrics(self, key: ColumnKey, keep: Callable[[str], bool]) -> pd.DataFrame:
-        """Metrics over epochs: of the finished runs, or of all while none is finished."""
+    def _metrics(self, key: ColumnKey) -> pd.DataFrame:
+        """Accuracy and diagnostics over epochs: of finished runs, or of all while none is."""
+        if key not in self._known_metrics:
+            self._known_metrics = {key: self._read_metrics(key)}
+        return self._known_metrics[key]
+
+    def _read_metrics(self, key: ColumnKey) -> pd.DataFrame:
+        shown = self.grid.figure.split("/", 1)[1]
         runs = self._finished(key)
         if runs.empty:
             runs = self.grid.students[self.grid.students["column"] == key]
         runs = runs.head(CURVES)
-        table = epochs(self.collected, runs, keep)
+        table = epochs(
+            self.collected, runs, lambda name: name == shown or name.startswith("diagnostics/")
+        )
         return table.merge(runs[["run_id", "label", "seed"]], on="run_id")
 
     def _first_features(self, key: ColumnKey) -> Iterator[tuple[str, dict[str, Array]]]:
@@ -285,7 +294,7 @@ class Pictures:
         for label in self.grid.labels[:PANELS]:
             for index in runs.index[runs["label"] == label][:1]:
                 with suppress(UnusableError):
-                    yield label, where[index].read(self.collected.runs_root)
+                    yield label, where[index].read(self.collected.runs_root, DRAWN)
 
     def _views(self, key: ColumnKey) -> dict[str, dict[str, View]]:
         """Label -> view name -> view, of the first seed."""

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ import pandas as pd
 from analysis import features, image_noise
 from analysis.cache import Facts, FactsCache, FileState, file_state
 from analysis.collect import Collected
-from analysis.feature_files import Source, UnusableError, epochs_kept, read, sources
+from analysis.feature_files import MEASURED, Source, UnusableError, epochs_kept, read, sources
 from analysis.features import Array
 from analysis.records import FINISHED
 
@@ -132,7 +132,7 @@ def measure(view: View) -> dict[str, float]:
     mapped, teacher, quick = view.mapped, view.teacher, _quick(view)
     variance = features.total_variance(teacher)
     few, few_teacher = mapped[:IMAGES], teacher[:IMAGES]
-    width = features.median_bandwidth(few_teacher)
+    width = _bandwidth(few_teacher.tobytes(), few_teacher.shape[1])
     parts = features.paired_mmd_parts(few, few_teacher, width)
     rng = np.random.default_rng(SEED)
     centred = mapped - mapped.mean(axis=0), teacher - teacher.mean(axis=0)
@@ -155,6 +155,12 @@ def measure(view: View) -> dict[str, float]:
         "class_geometry": features.class_geometry(view.raw, teacher, view.label),
         **{f"{name}{NOISE}": image_noise.deviation(it) for name, it in influences.items()},
     }
+
+
+@lru_cache(maxsize=32)
+def _bandwidth(teacher: bytes, columns: int) -> float:
+    """Of the rows behind ``teacher``, which many runs share."""
+    return features.median_bandwidth(np.frombuffer(teacher).reshape(-1, columns))
 
 
 def _quick(view: View) -> dict[str, float]:
@@ -257,14 +263,14 @@ def _measured(jobs: Sequence[Job], cache: Path | None) -> dict[str, Facts]:
 
 
 def _of_run(source: Source, root: Path) -> Facts:
-    return _facts(lambda: source.read(root), measure)
+    return _facts(lambda: source.read(root, MEASURED), measure)
 
 
 def _of_epoch(source: Source, root: Path, path: Path) -> Facts:
     def arrays() -> dict[str, Array]:
-        last = source.read(root)
+        last = source.read(root, MEASURED)
         kept = {name: it for name, it in last.items() if "/inspect/" not in name}
-        return kept | read(path, source.run_id)
+        return kept | read(path, source.run_id, MEASURED)
 
     return _facts(arrays, _quick)
 

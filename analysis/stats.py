@@ -9,6 +9,7 @@ Shapes: S seeds, P pairs of networks, M methods, R resamples.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from suite.errors import UserError
 
 Array = NDArray[np.float64]
 MOST_SEEDS = 1000
+EXACT = 8
+"""Points of a rank correlation up to which all orders are counted."""
 NORMAL_95 = 1.96
 """Deviations to either side of its mean that hold 95 % of a normal distribution."""
 
@@ -243,14 +246,23 @@ def seeds_needed(
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
-    """Spearman's rho and its two-sided p; NaN for fewer than three points or constant input."""
+    """Spearman's rho and its two-sided p; NaN for fewer than three points or constant input.
+
+    p is exact (all orders) up to :data:`EXACT` points, beyond from Student's t.
+    """
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     both = ~(np.isnan(a) | np.isnan(b))
     a, b = a[both], b[both]
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan"), float("nan")
     found = stats.spearmanr(a, b)
-    return float(found.statistic), float(found.pvalue)
+    rho = float(found.statistic)
+    if len(a) > EXACT:
+        return rho, float(found.pvalue)
+    left, right = (stats.rankdata(side) - (len(a) + 1) / 2 for side in (a, b))
+    orders = np.array(list(itertools.permutations(right)))  # [n!, n]
+    products, seen = orders @ left, abs(float(left @ right))
+    return rho, float(np.mean(np.abs(products) >= seen - 1e-9))
 
 
 def _grid(scores: ArrayLike) -> Array:

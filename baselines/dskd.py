@@ -85,8 +85,8 @@ class DSKDConfig(MethodConfig):
     guidance_target: Literal["label", "teacher", "shuffled"] = "teacher"
     """The class, the teacher's prediction, or another image's label (negative control)."""
     guide_at: Literal["x_t", "x_0"] = "x_0"  # Dhariwal and Nichol 2021: x_t
-    guidance_scale: float = tunable(10.0, low=0.1, high=100.0, log=True, ge=0)
-    guidance_temperature: float = tunable(1.0, low=1.0, high=8.0, log=True, gt=0)
+    guidance_scale: float = tunable(100.0, low=1.0, high=1000.0, log=True, ge=0)
+    guidance_temperature: float = tunable(4.0, low=1.0, high=8.0, log=True, gt=0)  # as KD
 
     # Hashing
     hash_bits: int = tunable(2048, low=64, high=8192, log=True, ge=1)  # LSHFM, ImageNet: 2,048
@@ -102,7 +102,7 @@ class DSKDConfig(MethodConfig):
     """Bits that count: ``differing`` takes those where original and denoised codes differ, which
     is what the loss exceeds its value for the feature's own codes by."""
     target_loss: Literal["lsh", "l2"] = "lsh"  # l2 between the features: negative control
-    lsh_weight: float = tunable(100.0, low=1.0, high=1000.0, log=True, ge=0)
+    lsh_weight: float = tunable(300.0, low=3.0, high=3000.0, log=True, ge=0)
     lsh_warmup_epochs: int = Field(0, ge=0)
     only_correct: bool = False
     """``lsh`` only on images that the teacher classifies correctly, as LSHFM."""

@@ -6,16 +6,30 @@ a value, missing data, a damaged file), 130 interrupted.
 
 from __future__ import annotations
 
-import json
-import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from suite.cli_options import (
+    Accelerator,
+    CheckpointSeconds,
+    ClusterFile,
+    DataRoot,
+    Devices,
+    ExecutorName,
+    Experiment,
+    FeatureEpochs,
+    RunsRoot,
+    Settings,
+    Threads,
+    Tracker,
+    Workers,
+    make_runtime,
+)
+from suite.cli_single import commands
 from suite.errors import UserError
 
 app = typer.Typer(
@@ -24,44 +38,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Benchmark suite for knowledge distillation: DSKD beside KD, FitNet, CRD, DKD and more.",
 )
+app.add_typer(commands)
 console = Console(soft_wrap=True)
 WANDB_SECONDS = 30
 """How long to wait for one answer of W&B."""
-
-Experiment = Annotated[
-    str, typer.Argument(help="An experiment that ships with the suite, or a path to your own YAML.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Overrides, e.g. --set 'seeds=[0,1] epochs=5 dskd.hash_bits=512'."),
-]
-RunsRoot = Annotated[Path, typer.Option(envvar="DSKD_RUNS_ROOT", help="Where the runs are kept.")]
-DataRoot = Annotated[Path, typer.Option(envvar="DSKD_DATA_ROOT", help="Where the data sets are.")]
-Accelerator = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(envvar="DSKD_ACCELERATOR", help="Device kind.")
-]
-Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
-CheckpointSeconds = Annotated[
-    float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
-]
-Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
-FeatureEpochs = Annotated[
-    int,
-    typer.Option(help="Keep features after so many epochs, for plots of the gap over training."),
-]
-Tracker = Annotated[
-    Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
-]
-
-ExecutorName = Annotated[
-    Literal["auto", "debug", "local", "slurm"],
-    typer.Option(help="auto: slurm where sbatch exists, else local processes."),
-]
-ClusterFile = Annotated[
-    Path | None,
-    typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
-]
 
 
 @app.command()
@@ -94,7 +74,7 @@ def sweep(
     from sweeps.launch import How, launch
     from sweeps.manifest import stem
 
-    runtime = _runtime(
+    runtime = make_runtime(
         runs_root=runs_root,
         data_root=data_root,
         accelerator=accelerator,
@@ -155,7 +135,7 @@ def search(
     from sweeps.search.launch import How
     from sweeps.search.launch import search as run_search
 
-    runtime = _runtime(
+    runtime = make_runtime(
         runs_root=runs_root,
         data_root=data_root,
         accelerator=accelerator,
@@ -248,41 +228,6 @@ def sync(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
 
 
 @app.command()
-def train(
-    config: Annotated[
-        Path, typer.Argument(help="YAML or JSON of one run, e.g. the config.json of a record.")
-    ],
-    runs_root: RunsRoot = Path("runs"),
-    data_root: DataRoot = Path("data"),
-    accelerator: Accelerator = "auto",
-    devices: Devices = 1,
-    threads: Threads = None,
-    workers: Workers = 4,
-    checkpoint_seconds: CheckpointSeconds = 60.0,
-) -> None:
-    """Train one run in this process (a record's config.json trains it again elsewhere)."""
-    from suite.config import RunSpec, parse
-    from suite.run import run
-
-    spec = parse(RunSpec, _run_spec(_read_yaml(config)), str(config))
-    runtime = _runtime(
-        runs_root=runs_root,
-        data_root=data_root,
-        accelerator=accelerator,
-        devices=devices,
-        threads=threads,
-        workers=workers,
-        checkpoint_seconds=checkpoint_seconds,
-    )
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    run(spec, runtime)
-    directory = runs_root / spec.experiment / spec.run_id
-    last = json.loads((directory / "result.json").read_text())["last"]
-    console.print_json(data=last)
-    console.print(f"record: {directory}")
-
-
-@app.command()
 def bench(
     only: Annotated[
         list[str] | None, typer.Option(help="Only this benchmark; can be repeated.")
@@ -305,50 +250,6 @@ def bench(
     options = {"rounds": rounds, "steps": steps, "full": full, "data_root": data_root}
     if not measure(only or [], accelerator, threads, options, results, command, console):
         raise typer.Exit(1)
-
-
-@app.command(name="methods")
-def list_methods(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="E.g. dkd crd+kd; default: all.")
-    ] = None,
-) -> None:
-    """What methods read, what they add to training and to the deployed network, their papers."""
-    from suite.catalogue import STUDENT, TEACHER, catalogue
-
-    heads = ("method", "reads", "trains extra", "deploys extra", "paper", "options (defaults)")
-    table = Table(*heads, box=None, pad_edge=False)
-    for entry in catalogue(names):
-        counts = (f"{entry.train_parameters:,}", f"{entry.deploy_parameters:,}")
-        table.add_row(entry.name, entry.needs, *counts, entry.paper, entry.options)
-    console.print(table)
-    console.print(f"extra: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")
-
-
-@app.command(name="models")
-def list_models(
-    pattern: Annotated[str, typer.Argument(help="A shell pattern, e.g. 'resnet*'.")] = "cifar_*",
-    classes: Annotated[int, typer.Option(help="Number of classes.")] = 100,
-) -> None:
-    """Networks that timm and this suite offer, with parameters and multiply-adds."""
-    from suite.models import describe, names
-
-    table = Table("model", "input", "parameters", "multiply-adds", box=None, pad_edge=False)
-    for name in names(pattern):
-        table.add_row(*describe(name, classes))
-    console.print(table)
-
-
-@app.command(name="data")
-def list_data(data_root: DataRoot = Path("data")) -> None:
-    """All data sets: classes, images, and where their files must be."""
-    from suite import data
-
-    table = Table("data set", "classes", "train / val / test", "image", box=None)
-    table.add_column("files", overflow="fold")
-    for name in data.names():
-        table.add_row(name, *data.describe(name, data_root))
-    console.print(table)
 
 
 def _sync(runs_root: Path, experiment: str) -> int:
@@ -376,32 +277,6 @@ def _report(runs_root: Path, manifest: Path) -> None:
     from analysis.report import build, folder
 
     console.print(build(runs_root, manifest, folder([manifest])))
-
-
-def _runtime(**values: Any) -> Any:
-    from suite.config import Runtime, parse
-
-    return parse(Runtime, values, "command line")
-
-
-def _read_yaml(path: Path) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-
-
-def _run_spec(values: Any) -> Any:
-    """A record's config.json as it is; a bare run becomes a run of the experiment ``single``."""
-    if isinstance(values, dict) and "config" not in values:
-        method = values.get("method")
-        label = method.get("name") if isinstance(method, dict) else method
-        return {"config": values, "experiment": "single", "label": str(label)}
-    return values
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,15 +12,19 @@ from typing import Any
 
 import torch
 
+from suite.record import read_json
+
 PACKAGES = ("suite", "baselines")
 """The code that decides what a run computes; sweeps and analysis do not."""
+GIT_NOTE = "git.json"
+"""Beside the packages of a copy: what :func:`git_state` says of the original."""
 LIBRARIES = ("dskd-bench", "torch", "torchvision", "timm", "lightning-fabric", "numpy")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """Commit, source hash, versions and device, for the run's record."""
     return {
-        **_git(),
+        **git_state(),
         "source_sha256": source_sha256(),
         "versions": {"python": platform.python_version(), **_versions()},
         "device": device_name(device),
@@ -57,8 +61,12 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _git() -> dict[str, Any]:
+def git_state() -> dict[str, Any]:
+    """Commit of the code and whether it has changed since; a copy has them noted when made."""
     root = Path(__file__).resolve().parent.parent
+    noted: dict[str, Any] | None = read_json(root / GIT_NOTE)
+    if noted is not None:
+        return noted
     commit = _git_output(root, "rev-parse", "HEAD")
     changes = _git_output(root, "status", "--porcelain", "--", *PACKAGES)
     return {"git_commit": commit, "git_dirty": None if changes is None else bool(changes)}

@@ -79,22 +79,33 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+class _File:
+    """A file of a run's folder; its path is made when asked for: status looks at thousands."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunDirectory, _: object = None) -> Path:
+        return run.path / self._name
+
+
 class RunDirectory:
     """Paths and files of one run."""
 
+    config = _File("config.json")
+    metrics = _File("metrics.jsonl")
+    result = _File("result.json")
+    failure = _File("failure.json")
+    checkpoint = _File("checkpoint.pt")
+    previous_checkpoint = _File("checkpoint.previous.pt")
+    weights = _File("weights.safetensors")
+    features = _File("features.npz")
+    choices = _File("choices.npz")
+    trial = _File("trial.json")
+    log = _File("log.txt")
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / "config.json"
-        self.metrics = path / "metrics.jsonl"
-        self.result = path / "result.json"
-        self.failure = path / "failure.json"
-        self.checkpoint = path / "checkpoint.pt"
-        self.previous_checkpoint = path / "checkpoint.previous.pt"
-        self.weights = path / "weights.safetensors"
-        self.features = path / "features.npz"
-        self.choices = path / "choices.npz"
-        self.trial = path / "trial.json"
-        self.log = path / "log.txt"
 
     @classmethod
     def of(cls, runs_root: Path, experiment: str, run_id: str) -> RunDirectory:

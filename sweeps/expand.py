@@ -269,7 +269,7 @@ def _manifest_row(cell: Planned) -> dict[str, Any]:
         "pair": cell.pair,
         "recipe": spec.recipe,
         "seed": config.seed,
-        "epochs": config.train.epochs,
+        "planned_epochs": config.train.epochs,
         "teacher_run_id": teacher.run_id if teacher else None,
         "tuned": cell.tuned,
     }

@@ -8,6 +8,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from suite.provenance import GIT_NOTE, git_state
+from suite.record import write_json
+
 PACKAGES = ("suite", "baselines", "sweeps", "analysis")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
@@ -26,6 +29,7 @@ def take(experiment: Path, root: Path = OURS) -> Path:
         copy = Path(scratch) / "copy"
         for package in PACKAGES:
             shutil.copytree(root / package, copy / package, ignore=LEFT_OUT)
+        write_json(copy / GIT_NOTE, git_state())
         try:
             copy.rename(place)
         except OSError:  # another launcher was quicker with the same content

@@ -138,7 +138,7 @@ def _progress(it: RunState) -> str:
     rows = read_rows(it.run.metrics)
     if not rows:
         return it.note
-    place = f"epoch {rows[-1]['epoch']}/{it.row.get('epochs', '?')}"
+    place = f"epoch {rows[-1]['epoch']}/{it.row.get('planned_epochs', '?')}"
     return " ".join([place, accuracy(rows), it.note]).rstrip()
 
 

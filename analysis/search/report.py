@@ -12,6 +12,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from rich.text import Text
 
 from analysis import render
 from analysis.plots import search as plots
@@ -44,6 +45,9 @@ class Report:
 
     def __str__(self) -> str:
         return f"{self.text}\n\npage: {self.index}"
+
+    def __rich__(self) -> Text:
+        return Text(str(self), no_wrap=True, overflow="ignore")
 
 
 def build(record: Path, out: Path) -> Report:

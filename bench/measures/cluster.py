@@ -68,7 +68,7 @@ def _row(number: int, run: RunDirectory) -> dict[str, object]:
         "student": "cifar_resnet8",
         "pair": "cifar_resnet20/cifar_resnet8",
         "seed": number // len(METHODS),
-        "epochs": 240,
+        "planned_epochs": 240,
     }
 
 

@@ -153,9 +153,24 @@ def test_seeds_needed_finds_the_same_number_as_counting_up():
 
 
 def test_rank_correlation_of_a_monotone_curve_is_one():
-    rho, _ = stats.rank_correlation([1, 2, 3, 4], [1, 8, 27, 64])
+    rho, p = stats.rank_correlation([1, 2, 3, 4], [1, 8, 27, 64])
     assert rho == pytest.approx(1.0)
+    assert p == pytest.approx(2 / 24)  # of the 24 orders, one rises and one falls throughout
     assert np.isnan(stats.rank_correlation([1, 2], [1, 2])[0])
+
+
+def test_the_p_of_a_rank_correlation_counts_all_orders_of_few_points():
+    """Of the 6 orders of 3 points, 6 are at least as far from 0 as rho = 0.5; ties are shared."""
+    assert stats.rank_correlation([1, 2, 3], [1, 3, 2]) == pytest.approx((0.5, 1.0))
+    x, y = [1, 2, 2, 4, 5], [2, 1, 3, 5, 5]
+    rho, p = stats.rank_correlation(x, y)
+    known = scipy_stats.permutation_test(
+        (x,),
+        lambda order: scipy_stats.spearmanr(order, y).statistic,
+        permutation_type="pairings",
+        n_resamples=np.inf,
+    )
+    assert (rho, p) == pytest.approx((known.statistic, known.pvalue))
 
 
 def test_arrays_that_do_not_fit_are_refused():

@@ -206,9 +206,9 @@ def test_the_shifted_virtual_teacher_is_the_feature_itself_where_nothing_guides(
 def test_the_shifted_virtual_teacher_moves_by_guided_minus_unguided():
     samples = {}
     for scale in (0.0, 200.0):
-        plain = make(guidance_scale=scale, virtual_teacher="denoised")
-        samples[scale] = sampled_of(*plain)["denoised"]
-    shifted = sampled_of(*make(guidance_scale=200.0))
+        sharp = {"guidance_scale": scale, "guidance_temperature": 1.0}
+        samples[scale] = sampled_of(*make(**sharp, virtual_teacher="denoised"))["denoised"]
+    shifted = sampled_of(*make(**sharp))
     move = shifted["denoised"] - shifted["original"]
     assert move.abs().max() > 1e-3
     assert torch.allclose(move, samples[200.0] - samples[0.0], atol=1e-4)
@@ -418,3 +418,27 @@ def teach(setup, batch):
         setup.teacher.classifier.weight.copy_(head.weight)
         setup.teacher.classifier.bias.copy_(head.bias)
     assert loss < 0.5
+
+
+# The controls that need no study
+
+
+@pytest.mark.parametrize(
+    "without", [{"guidance_scale": 0.0}, {"diffusion_steps": 0}, {"lsh_weight": 0.0}]
+)
+def test_without_guidance_steps_or_lsh_the_student_learns_from_the_labels_alone(without):
+    """Its gradient is that of ``scratch``, to the bit."""
+    setup, distiller = make(**without)
+    batch = make_batch(setup)
+    terms = terms_of(setup, distiller, batch)
+    weights = list(setup.student.parameters())
+    everything = torch.autograd.grad(sum(terms.values()), weights, retain_graph=True)
+    labels = torch.autograd.grad(terms["ce"], weights)
+    assert all(torch.equal(one, other) for one, other in zip(everything, labels, strict=True))
+
+
+def test_with_all_of_them_it_learns_from_more_than_the_labels():
+    setup, distiller = make(hash_bits=2048)
+    terms = terms_of(setup, distiller)
+    (gradient,) = torch.autograd.grad(terms["lsh"], setup.student.model.stem[0].weight)
+    assert gradient.abs().max() > 0

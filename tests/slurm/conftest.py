@@ -67,13 +67,13 @@ class Sweep:
         words = [command, str(experiment), "--set", settings, f"--runs-root={self.root}"]
         return slurm(sys.executable, "-m", "suite.cli", *words)
 
-    def finish(self, process, seconds=300):
+    def finish(self, process, seconds=1800):
         """(exit status, output) of a launcher; requeued jobs need not wait their two minutes."""
         deadline = time.monotonic() + seconds
         while process.poll() is None and time.monotonic() < deadline:
             self.release_requeued()
             time.sleep(1)
-        out, _ = process.communicate(timeout=5)
+        out, _ = process.communicate(timeout=60)
         return process.returncode, out
 
     def train(self, *arguments, **options):
@@ -88,7 +88,7 @@ class Sweep:
             if reason == "BeginTime":
                 subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
 
-    def wait_for_rows(self, rows, seconds=120):
+    def wait_for_rows(self, rows, seconds=600):
         """Until a run has written so many rows and SLURM calls its job running; their ids."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -104,7 +104,7 @@ class Sweep:
         lines = slurm("squeue", "-h", "-r", "-o", "%i %T").splitlines()
         return {job: state for job, state in map(str.split, lines) if job in mine}
 
-    def wait_until_gone(self, seconds=120):
+    def wait_until_gone(self, seconds=1800):
         """Until none of this sweep's jobs is in the queue."""
         deadline = time.monotonic() + seconds
         while self.queue() and time.monotonic() < deadline:

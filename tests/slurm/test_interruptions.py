@@ -36,7 +36,7 @@ def test_a_told_job_saves_is_requeued_and_goes_on(sweep, unbroken, blow):
     jobs = sweep.wait_for_rows(5)
     for job in jobs:
         sweep.slurm(*blow, job)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while not all(restarts(sweep, job) for job in jobs) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert [restarts(sweep, job) for job in jobs] == [1] * len(jobs)
@@ -49,12 +49,12 @@ def test_jobs_that_a_more_urgent_job_preempts_save_at_once_and_go_on_afterwards(
     process = sweep.start()
     jobs = sweep.wait_for_rows(5)
     urgent = ["sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--mem=7000"]
-    submitted = time.monotonic()
     other = sweep.slurm(*urgent, "--output=/dev/null", "--wrap", "sleep 1").strip()
     while sweep.slurm("squeue", "-h", "-t", "PENDING", "-j", other):
         time.sleep(0.2)
-    assert time.monotonic() - submitted < 30  # of a grace time of 60
     assert all(restarts(sweep, job) == 1 for job in jobs)
+    logs = [path.read_text() for path in sweep.root.glob("*/*/log.txt")]
+    assert sum("stopped in epoch" in text for text in logs) == len(jobs)  # they were not killed
     status, out = sweep.finish(process)
     assert status == 0, out
     whole(sweep, unbroken)
@@ -65,7 +65,7 @@ def test_a_job_at_its_time_limit_saves_and_goes_on(sweep):
     process = sweep.start(long)
     (job,) = sweep.wait_for_rows(5)
     sweep.slurm("scontrol", "update", f"JobId={job}", "TimeLimit=2")  # told 120 s before the end
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while restarts(sweep, job) == 0 and time.monotonic() < deadline:
         time.sleep(0.5)
     assert restarts(sweep, job) == 1

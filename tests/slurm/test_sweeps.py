@@ -61,7 +61,7 @@ def test_teachers_are_one_array_and_students_arrays_behind_them_and_the_report_c
     experiment = write(tmp_path, TWO_TEACHERS % "")
     out = sweep.train("", "--report", "--detach", experiment=experiment)
     assert "detached" in out
-    sweep.wait_until_gone(300)
+    sweep.wait_until_gone()
     teachers, students, (report,) = jobs_by_role(sweep)
     assert {state for (state,) in sweep.accounting("State").values()} == {"COMPLETED"}
     assert len({row["id"].split("_")[0] for row in teachers}) == 1
@@ -155,7 +155,7 @@ def test_jobs_run_the_code_as_it_was_when_they_were_submitted(sweep, tmp_path, u
         sweep.train(sweep.settings, "--detach", tree=tree)
         for path in tree.rglob("*.py"):
             path.write_text("raise RuntimeError('changed after submission')\n")
-    sweep.wait_until_gone(300)
+    sweep.wait_until_gone()
     assert sweep.hashes() == unbroken
     hashes = {row["source"] for row in sweep.ledger()}
     assert len(hashes) == 1

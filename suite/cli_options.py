@@ -1,0 +1,50 @@
+"""Arguments and options that several commands share, and the runtime that they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Experiment = Annotated[
+    str, typer.Argument(help="An experiment that ships with the suite, or a path to your own YAML.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Overrides, e.g. --set 'seeds=[0,1] epochs=5 dskd.hash_bits=512'."),
+]
+RunsRoot = Annotated[Path, typer.Option(envvar="DSKD_RUNS_ROOT", help="Where the runs are kept.")]
+DataRoot = Annotated[Path, typer.Option(envvar="DSKD_DATA_ROOT", help="Where the data sets are.")]
+Accelerator = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(envvar="DSKD_ACCELERATOR", help="Device kind.")
+]
+Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
+CheckpointSeconds = Annotated[
+    float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
+]
+Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
+FeatureEpochs = Annotated[
+    int,
+    typer.Option(help="Keep features after so many epochs, for plots of the gap over training."),
+]
+Tracker = Annotated[
+    Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
+]
+
+ExecutorName = Annotated[
+    Literal["auto", "debug", "local", "slurm"],
+    typer.Option(help="auto: slurm where sbatch exists, else local processes."),
+]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
+]
+
+
+def make_runtime(**values: Any) -> Any:
+    """The :class:`suite.config.Runtime` of these options. Raises ``ConfigError``."""
+    from suite.config import Runtime, parse
+
+    return parse(Runtime, values, "command line")

@@ -1,0 +1,126 @@
+"""Commands about one run, and about what there is: methods, models, data sets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from suite.cli_options import (
+    Accelerator,
+    CheckpointSeconds,
+    DataRoot,
+    Devices,
+    RunsRoot,
+    Threads,
+    Workers,
+    make_runtime,
+)
+from suite.errors import UserError
+
+commands = typer.Typer()
+console = Console(soft_wrap=True)
+
+
+@commands.command()
+def train(
+    config: Annotated[
+        Path, typer.Argument(help="YAML or JSON of one run, e.g. the config.json of a record.")
+    ],
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    threads: Threads = None,
+    workers: Workers = 4,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
+) -> None:
+    """Train one run in this process (a record's config.json trains it again elsewhere)."""
+    from suite.config import RunSpec, parse
+    from suite.run import run
+
+    spec = parse(RunSpec, _run_spec(_read_yaml(config)), str(config))
+    runtime = make_runtime(
+        runs_root=runs_root,
+        data_root=data_root,
+        accelerator=accelerator,
+        devices=devices,
+        threads=threads,
+        workers=workers,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    run(spec, runtime)
+    directory = runs_root / spec.experiment / spec.run_id
+    last = json.loads((directory / "result.json").read_text())["last"]
+    console.print_json(data=last)
+    console.print(f"record: {directory}")
+
+
+@commands.command(name="methods")
+def list_methods(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="E.g. dkd crd+kd; default: all.")
+    ] = None,
+) -> None:
+    """What methods read, what they add to training and to the deployed network, their papers."""
+    from suite.catalogue import STUDENT, TEACHER, catalogue
+
+    for entry in catalogue(names):
+        console.print(f"[bold]{entry.name}[/bold]  {entry.paper}", soft_wrap=True)
+        extra = f"{entry.train_parameters:,} to training, {entry.deploy_parameters:,} deployed"
+        console.print(f"  reads {entry.needs}\n  adds {extra}", highlight=False, soft_wrap=True)
+        console.print(f"  options: {entry.options}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"added: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")
+
+
+@commands.command(name="models")
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="A shell pattern, e.g. 'resnet*'.")] = "cifar_*",
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 100,
+) -> None:
+    """Networks that timm and this suite offer, with parameters and multiply-adds."""
+    from suite.models import describe, names
+
+    table = Table("model", "input", "parameters", "multiply-adds", box=None, pad_edge=False)
+    for name in names(pattern):
+        table.add_row(*describe(name, classes))
+    console.print(table)
+
+
+@commands.command(name="data")
+def list_data(data_root: DataRoot = Path("data")) -> None:
+    """All data sets: classes, images, and where their files must be."""
+    from suite import data
+
+    table = Table("data set", "classes", "train / val / test", "image", box=None)
+    table.add_column("files", overflow="fold")
+    for name in data.names():
+        table.add_row(name, *data.describe(name, data_root))
+    console.print(table)
+
+
+def _read_yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+
+
+def _run_spec(values: Any) -> Any:
+    """A record's config.json as it is; a bare run becomes a run of the experiment ``single``."""
+    if isinstance(values, dict) and "config" not in values:
+        method = values.get("method")
+        label = method.get("name") if isinstance(method, dict) else method
+        return {"config": values, "experiment": "single", "label": str(label)}
+    return values
