@@ -27,7 +27,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest():
 
 def offer(monkeypatch, target):
     point = importlib.metadata.EntryPoint("theirs", target, methods.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(methods, "entry_points", lambda **_: (point,))
+    monkeypatch.setattr(methods, "_third_party", lambda: {point.name: point})
 
 
 def test_installed_packages_add_methods(monkeypatch):

@@ -78,7 +78,7 @@ def test_a_sweep_killed_with_all_its_workers_ends_with_the_same_bits(tmp_path, u
 def test_an_interrupted_sweep_leaves_cleanly_and_goes_on_at_the_next_call(tmp_path, unbroken):
     root = tmp_path / "runs"
     process = start(root, "local")
-    wait_for_rows(root, process, 10)
+    wait_for_rows(root, process, 1)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal's Ctrl-C does
     status, out = finish(process)
     assert status == 130, out

@@ -42,6 +42,7 @@ def test_cifar_runs_have_the_240_epochs_of_the_literature():
         assert config.optimizer.model_dump() == {
             "name": "momentum",
             "lr": 0.01 if slow else 0.05,
+            "lr_batch_size": None,
             "momentum": 0.9,
             "weight_decay": 5e-4,
             "decay_norm_and_bias": True,
