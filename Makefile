@@ -45,7 +45,7 @@ bench: $(READY)  ## measure the suite's own speed: a table, and JSON under resul
 	$(BENCH) bench $(ARGS)
 
 test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --ignore tests/slurm $(ARGS)
 
 test-slurm: $(READY)  ## the tests that need a real SLURM (.ci/slurm.sh starts one on a test machine)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -rs tests/slurm $(ARGS)

@@ -29,12 +29,13 @@ def cka_influence(x: Array, y: Array) -> Array:
     a, b = x - x.mean(axis=0), y - y.mean(axis=0)
     sides = ((a, b), (a, a), (b, b))
     moved = []  # relative influence on ||A'B||^2, ||A'A||^2, ||B'B||^2
-    for left, right in sides:
-        cross = left.T @ right / len(left)  # [D, P]
-        each = ((left @ cross) * right).sum(axis=1)
-        moved.append(2 * (each / (cross**2).sum() - 1))
-    cross, own_x, own_y = (np.linalg.norm(left.T @ right) for left, right in sides)
-    value = cross**2 / (own_x * own_y)
+    with np.errstate(divide="ignore", invalid="ignore"):  # nan where all features are alike
+        for left, right in sides:
+            cross = left.T @ right / len(left)  # [D, P]
+            each = ((left @ cross) * right).sum(axis=1)
+            moved.append(2 * (each / (cross**2).sum() - 1))
+        cross, own_x, own_y = (np.linalg.norm(left.T @ right) for left, right in sides)
+        value = cross**2 / (own_x * own_y)
     found: Array = value * (moved[0] - moved[1] / 2 - moved[2] / 2)
     return found
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from analysis import stats
 from analysis.gap import METRICS, NOISE
-from analysis.plots.style import DENOISED, FULL_INCHES, STUDENT
+from analysis.plots.style import DENOISED, FULL_INCHES, STUDENT, legend
 
 SHOWN = ("cka", "unexplained", "frechet", "mmd")
 VIEW_STYLE = {
@@ -23,7 +23,6 @@ VIEW_STYLE = {
     "denoised": (DENOISED, "D"),
 }
 EPOCH_LINES = {"student": "-", "denoised": "--"}
-LEGEND_COLUMNS = 8
 VIEW_NAMES = {
     "student": "student",
     "original": "before denoising",
@@ -117,13 +116,11 @@ def gap_epochs_figure(
     handles = [Line2D([], [], color=colours[label], label=label) for label in labels]
     if "denoised" in set(frame["view"]):
         handles.append(Line2D([], [], color="black", ls="--", label="after denoising"))
-    rows = -(-len(handles) // LEGEND_COLUMNS)
-    size = (FULL_INCHES, 2.1 + 0.13 * rows)
+    size = (FULL_INCHES, 2.23)
     figure, axes = plt.subplots(1, len(metrics), figsize=size, sharex=True)
     for metric, panel in zip(metrics, axes, strict=True):
         gap_over_epochs(panel, frame, metric, colours)
-    columns = min(LEGEND_COLUMNS, len(handles))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    legend(figure, handles, [str(handle.get_label()) for handle in handles])
     return figure
 
 
@@ -161,15 +158,13 @@ def gap_accuracy_figure(
     points: pd.DataFrame, colours: Mapping[str, str], markers: Mapping[str, str]
 ) -> Figure:
     """The same four metrics against test accuracy."""
-    rows = -(-points["label"].nunique() // LEGEND_COLUMNS)
-    size = (FULL_INCHES, 2.05 + 0.13 * rows)
-    figure, axes = plt.subplots(1, len(SHOWN), figsize=size, sharey=True)
+    figure, axes = plt.subplots(1, len(SHOWN), figsize=(FULL_INCHES, 2.18), sharey=True)
     for metric, panel in zip(SHOWN, axes, strict=True):
         gap_against_accuracy(panel, points, metric, colours, markers)
         panel.grid()
     axes[0].set_ylabel("accuracy (%)")
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(LEGEND_COLUMNS, len(names)))
+    legend(figure, handles, names)
     return figure
 
 

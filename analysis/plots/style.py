@@ -53,6 +53,20 @@ def markers(labels: Sequence[str]) -> dict[str, str]:
     return {label: MARKERS[i % len(MARKERS)] for i, label in enumerate(labels)}
 
 
+def legend(
+    figure: Figure, handles: Sequence[Any], labels: Sequence[str], loc: Any = "outside lower center"
+) -> None:
+    """A legend outside the panels, in as many columns as fit; the figure grows by further rows."""
+    renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    for columns in range(len(labels), 0, -1):
+        found = figure.legend(handles, labels, loc=loc, ncols=columns)
+        if found.get_window_extent(renderer).width <= figure.bbox.width or columns == 1:
+            break
+        found.remove()
+    rows = math.ceil(len(labels) / columns)
+    figure.set_figheight(figure.get_figheight() + LABEL_INCHES * 1.1 * (rows - 1))
+
+
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write ``stem.pdf`` (vectors, no date inside, so that equal pictures are equal files) and
     ``stem.png``; close the figure.

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.features import Array
-from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, height_for, label_ends
+from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, height_for, label_ends, legend
 
 
 def denoising_trajectory(
@@ -97,7 +97,7 @@ def health_figure(
     figure.supxlabel("epoch", fontsize=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside upper right", ncols=min(6, len(labels)))
+        legend(figure, handles, labels, loc="outside upper right")
     return figure
 
 

@@ -5,9 +5,11 @@ The gathered form, as the field writes it, fetches B x (K + 1) rows of each bank
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -91,8 +93,14 @@ class Contrast:
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes at the peak so far: of the GPU, or of the process."""
+    """Bytes at the peak so far: of the GPU, or of the process.
+
+    Not ``ru_maxrss`` where Linux says better: a new process starts with its parent's.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
