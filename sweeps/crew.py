@@ -1,4 +1,7 @@
-"""The processes of one job: the first works, the others train with it whatever it trains."""
+"""The processes of one job: the first works, the others train with it whatever it trains.
+
+Imports torch late: a job must be ready for signals within a second of its start.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
-
-from lightning_fabric import Fabric
-from torch import distributed
-
-from suite.config import RunSpec, Runtime
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from submitit import JobEnvironment
+
+    from suite.config import RunSpec, Runtime
 
 PATIENCE = timedelta(days=30)
 """The others wait so long while the first waits for a teacher."""
@@ -27,8 +27,6 @@ class Crew:
 
     def __init__(self, runtime: Runtime, job: JobEnvironment) -> None:
         """Wait until all are there. Must be made before anything is trained."""
-        from suite.distributed import strategy
-
         self.leads = job.global_rank == 0
         self.broken = False
         """After a failure: the others may be waiting in the middle of a step, for ever."""
@@ -37,16 +35,7 @@ class Crew:
             os.environ["LOCAL_RANK"] = str(job.local_rank)
             os.environ["MASTER_ADDR"] = "127.0.0.1"
             os.environ["MASTER_PORT"] = str(PORTS[int(job.job_id) % len(PORTS)])
-        self._group: distributed.ProcessGroup | None = None
-        if size > 1:
-            Fabric(  # opens the connection that those of the runs find
-                accelerator=runtime.accelerator,
-                devices=runtime.devices,
-                num_nodes=runtime.nodes,
-                strategy=strategy(),
-            ).launch()
-            group = distributed.new_group(backend="gloo", timeout=PATIENCE)
-            self._group = cast(distributed.ProcessGroup, group)
+        self._group = _connect(runtime) if size > 1 else None
 
     def run(self, spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool]) -> None:
         """Lead: train a run with all processes. Raises what the training raises."""
@@ -71,6 +60,7 @@ class Crew:
 
         A run that all have agreed to stop is not the end: a search may want another one.
         """
+        from suite.config import RunSpec
         from suite.run import Interrupted, run
 
         while (text := self._first_says(None)) is not None:
@@ -81,5 +71,23 @@ class Crew:
         """What the first process says, to all."""
         said = [text]
         if self._group is not None:
+            from torch import distributed
+
             distributed.broadcast_object_list(said, src=0, group=self._group)
         return said[0]
+
+
+def _connect(runtime: Runtime) -> Any:
+    """Open the connection that the runs find later; returns one for the crew itself."""
+    from lightning_fabric import Fabric
+    from torch import distributed
+
+    from suite.distributed import strategy
+
+    Fabric(
+        accelerator=runtime.accelerator,
+        devices=runtime.devices,
+        num_nodes=runtime.nodes,
+        strategy=strategy(),
+    ).launch()
+    return distributed.new_group(backend="gloo", timeout=PATIENCE)

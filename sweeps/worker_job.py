@@ -1,4 +1,7 @@
-"""What a submitit job calls: a worker, with the signals that stop it."""
+"""What a submitit job calls: a worker, with the signals that stop it.
+
+Imports torch late: a job must be ready for signals soon after its start.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,15 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from suite.claims import EXPIRY_SECONDS, is_alive, process_started
-from suite.config import RunSpec, Runtime
 from sweeps import jobs
 from sweeps.crew import Crew
-from sweeps.states import directory_of
-from sweeps.worker import Announce, Worker, mirror
+
+if TYPE_CHECKING:
+    from suite.config import RunSpec, Runtime
+    from sweeps.worker import Announce
 
 PATIENCE_SECONDS = 1.5 * EXPIRY_SECONDS  # a SLURM job waits so long for the claims of the dead
 STOPPED = 128 + signal.SIGTERM  # exit status of a worker that was asked to stop
@@ -56,9 +60,11 @@ class WorkerJob:
         A job that was stopped leaves by SystemExit: had it returned, submitit would write a
         result and take the job for finished for ever, also after SLURM has requeued it.
         """
+        requeue = self._install_signals()
         from submitit import JobEnvironment
 
-        requeue = self._install_signals()
+        from suite.config import Runtime
+
         environment = JobEnvironment()
         slurm_id = environment.job_id if environment.cluster == "slurm" else None
         runtime = Runtime.model_validate_json(self.runtime)
@@ -80,6 +86,7 @@ class WorkerJob:
 
     def _lead(self, runtime: Runtime, slurm_id: str | None) -> None:
         from suite.run import Interrupted
+        from sweeps.worker import mirror
 
         try:
             with mirror(runtime) as announce:
@@ -90,6 +97,7 @@ class WorkerJob:
 
     def _work(self, runtime: Runtime, announce: Announce, slurm_id: str | None) -> None:
         from suite.run import run_packed
+        from sweeps.worker import Worker
 
         worker = Worker(
             self._specs(), runtime, self.since, self._should_stop, self._train, announce, slurm_id
@@ -104,10 +112,14 @@ class WorkerJob:
         self._crew.run(spec, runtime, should_stop)
 
     def _specs(self) -> list[RunSpec]:
+        from suite.config import RunSpec
+
         return [RunSpec.model_validate_json(text) for text in self.specs]
 
     def _check_finished(self, runs_root: Path) -> None:
         """Raise :class:`RunsUnfinished` if the job leaves work behind."""
+        from sweeps.states import directory_of
+
         specs = self._specs()
         left = [spec for spec in specs if not directory_of(spec, runs_root).finished()]
         if left:

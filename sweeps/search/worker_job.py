@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from suite.config import Runtime
-from sweeps.search.queue import Queue
-from sweeps.search.worker import QueueWorker
-from sweeps.worker import Announce
 from sweeps.worker_job import WorkerJob
+
+if TYPE_CHECKING:
+    from suite.config import Runtime
+    from sweeps.worker import Announce
 
 SLURM_POLL_SECONDS = 5.0
 """On a shared file system many workers ask at the same time."""
@@ -29,6 +30,9 @@ class QueueJob(WorkerJob):
         return cls([], runtime.model_dump_json(), 0.0, launcher, search)
 
     def _work(self, runtime: Runtime, announce: Announce, slurm_id: str | None) -> None:
+        from sweeps.search.queue import Queue
+        from sweeps.search.worker import QueueWorker
+
         queue = Queue(runtime.runs_root, self.search)
         worker = QueueWorker(queue, runtime, self._should_stop, self._train, announce, slurm_id)
         if slurm_id is not None:

@@ -83,16 +83,17 @@ class Sweep:
         return out
 
     def release_requeued(self):
+        mine = {row["id"] for row in self.ledger()}
         for line in slurm("squeue", "-h", "-t", "PENDING", "-r", "-o", "%i %r").splitlines():
             job, reason = line.split(maxsplit=1)
-            if reason == "BeginTime":
+            if reason == "BeginTime" and job in mine:
                 subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
 
     def wait_for_rows(self, rows, seconds=600):
         """Until a run has written so many rows and SLURM calls its job running; their ids."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            running = slurm("squeue", "-h", "-t", "RUNNING", "-o", "%i").split()
+            running = [job for job, state in self.queue().items() if state == "RUNNING"]
             if running and max(map(len, self.epochs().values()), default=0) >= rows:
                 return running
             time.sleep(0.1)
