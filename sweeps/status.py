@@ -28,6 +28,8 @@ from sweeps.progress import accuracy
 WATCH_SECONDS = 5.0
 MOST_ROWS = 60  # more runs than that: only those that are running or need a look
 STYLE = {"finished": "green", "failed": "red", "running": "cyan", "stopped": "yellow"}
+BUSY = {"running", "queued"}
+IDLE_LOOKS = 3  # watching ends when nothing is busy so many times in a row
 QUIET = {"finished", "waiting", "queued"}
 
 
@@ -50,18 +52,21 @@ def status(
     watch: bool = False,
     everything: bool = False,
 ) -> None:
-    """Print counts, and a line per run that runs, failed or stopped; ``watch`` stays.
+    """Print counts, and a line per run that runs, failed or stopped.
 
+    ``watch`` stays while anything is running or queued.
     ``everything`` gives every run a line. Raises :class:`UserError` when no sweep has begun.
     """
     manifest = _manifest(experiment, settings, runs_root)
     if not watch:
         console.print(board(look(manifest), everything=everything))
         return
+    idle = 0
     with Live(console=console, auto_refresh=False) as live:
-        while True:
+        while idle < IDLE_LOOKS:
             states = look(manifest)
             live.update(board(states, everything=everything), refresh=True)
+            idle = 0 if any(it.state in BUSY for it in states) else idle + 1
             if all(it.state == "finished" for it in states):
                 return
             time.sleep(WATCH_SECONDS)

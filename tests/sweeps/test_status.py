@@ -83,3 +83,14 @@ def test_the_board_of_many_runs_counts_by_cell_and_lists_what_needs_a_look(tmp_p
     assert "121 runs: 120 waiting, 1 failed" in out.getvalue()
     assert "0/60" in out.getvalue()
     assert out.getvalue().count("out of luck") == 1
+
+
+def test_watching_ends_when_nothing_runs_or_waits_in_a_queue_any_more(store, monkeypatch):
+    plan, _, root = store
+    monkeypatch.setattr("sweeps.status.WATCH_SECONDS", 0)
+    failed = directory_of(plan.runs[0], root)
+    failed.path.mkdir(parents=True)
+    failed.write_failure(RuntimeError("the loss is not finite"))
+    out = Console(file=io.StringIO(), width=200)
+    status("dskd_digits", SETTINGS, root, console=out, watch=True)
+    assert "1 failed" in out.file.getvalue()

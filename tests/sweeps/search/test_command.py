@@ -38,6 +38,11 @@ def finish(process):
     return process.returncode, out
 
 
+def is_told(line):
+    """Whether a journal line ends a trial, as complete or as pruned."""
+    return '"op_code":6' in line and ('"state":1' in line or '"state":2' in line)
+
+
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     """A search that was killed with all its workers after two trials, and run again."""
@@ -47,7 +52,7 @@ def searched(tmp_path_factory):
     journal = root / "runs" / "quick" / "study.journal"
     while process.poll() is None:
         lines = journal.read_text().splitlines() if journal.exists() else []
-        if sum('"op_code":6' in line and '"state":1' in line for line in lines) >= 2:
+        if sum(map(is_told, lines)) >= 2:
             break
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
