@@ -16,7 +16,6 @@ from sweeps.worker_job import WorkerJob, this_process
 
 LOCAL_MINUTES = 60 * 24 * 365  # submitit wants a limit; local workers have none
 STOP_SECONDS = 60.0  # for a worker to save and leave
-POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class LocalWorkers:
                 job._process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         while not self.done() and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
+            time.sleep(self.poll_seconds)
 
 
 def workers_for(runtime: Runtime, wanted: int | None) -> int:

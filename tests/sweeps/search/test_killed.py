@@ -11,6 +11,8 @@ import simulated
 from suite.claims import claim
 from sweeps.search.plan import load
 
+EPOCH_SECONDS = 0.06  # on the fastest machine too, the study lives long enough to be killed
+
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_driver_and_workers_killed_at_random_leave_a_consistent_study(tmp_path, seed):
@@ -18,7 +20,7 @@ def test_driver_and_workers_killed_at_random_leave_a_consistent_study(tmp_path, 
     root = tmp_path / "runs"
     path = simulated.write_search(tmp_path, budget={"trials": 40})
     driver = simulated.start(simulated.drive, path, root, 3)
-    workers = [simulated.start(simulated.serve, "quick", root, 0.01) for _ in range(3)]
+    workers = [simulated.start(simulated.serve, "quick", root, EPOCH_SECONDS) for _ in range(3)]
     kills = {"driver": 0, "worker": 0}
     while driver.exitcode != 0:
         assert driver.exitcode in (None, -signal.SIGKILL), "the driver failed by itself"
@@ -36,7 +38,7 @@ def test_driver_and_workers_killed_at_random_leave_a_consistent_study(tmp_path, 
             driver = simulated.start(simulated.drive, path, root, 3)
         for number, worker in enumerate(workers):
             if worker.exitcode == -signal.SIGKILL:
-                workers[number] = simulated.start(simulated.serve, "quick", root, 0.01)
+                workers[number] = simulated.start(simulated.serve, "quick", root, EPOCH_SECONDS)
     for worker in workers:
         worker.join(timeout=60)
         assert worker.exitcode == 0
