@@ -35,7 +35,7 @@ def start(root, executor):
 
 
 def hear_interrupts():
-    """Processes that a shell has put into the background ignore SIGINT, and so do their children."""
+    """What a shell has put into the background ignores SIGINT, and so do its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
