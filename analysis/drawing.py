@@ -9,6 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from analysis.figures import Picture, Pictures
 from analysis.plots.style import paper_style, save
 
@@ -38,10 +40,15 @@ def draw_all(pictures: Pictures, folder: Path) -> list[Shown]:
         drawn = [draw_column(pictures, number, folder) for number in range(count)]
     else:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
             waiting = [pool.submit(draw_column, pictures, n, folder) for n in range(count)]
             drawn = [future.result() for future in waiting]
     return [*(shown for column in drawn for shown in column), *_draw(pictures.of_all(), folder)]
+
+
+def _one_thread() -> None:
+    """The processes share the cores already."""
+    threadpool_limits(1, user_api="blas")
 
 
 def draw_column(pictures: Pictures, number: int, folder: Path) -> list[Shown]:

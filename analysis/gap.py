@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from analysis import features, image_noise
 from analysis.cache import Facts, FactsCache, FileState, file_state
@@ -254,7 +255,8 @@ def _by_view(facts: Facts) -> list[dict[str, object]]:
 def _measured(jobs: Sequence[Job], cache: Path | None) -> dict[str, Facts]:
     known = FactsCache.load(cache)
     fresh = [job for job in jobs if not known.has(job.key, job.state)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    one_thread_each = threadpool_limits(1, user_api="blas")  # small matrices: more would only wait
+    with one_thread_each, ThreadPoolExecutor(os.cpu_count()) as pool:
         for job, facts in zip(fresh, pool.map(lambda job: job.measure(), fresh), strict=True):
             known.put(job.key, job.state, facts)
     if fresh and cache is not None:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -107,11 +108,12 @@ def update_bank(bank: Tensor, index: Tensor, embedding: Tensor, momentum: float)
 class ContrastSampler(nn.Module):
     """Draws for each image its positive and K images of other classes, on the device.
 
-    Negatives are uniform and without replacement up to :data:`DENSE_KEYS` training images (the
-    smallest random keys of one for each image); with more, with replacement, where at ImageNet's
-    size less than one in a hundred comes twice. ``positive`` is ``exact``, the image itself, or
-    ``relax``, any image of its class. If some class leaves fewer than ``negatives`` images of
-    others, every image is given that many. Raises :class:`UnsupportedPair` if that is none.
+    Negatives are uniform and without replacement: on a CPU by a partial shuffle for each row; on
+    other devices by the smallest random keys of one for each training image, up to
+    :data:`DENSE_KEYS` of them. With more they come with replacement, where at ImageNet's size less
+    than one in a hundred comes twice. ``positive`` is ``exact``, the image itself, or ``relax``,
+    any image of its class. If some class leaves fewer than ``negatives`` images of others, every
+    image is given that many. Raises :class:`UnsupportedPair` if that is none.
     """
 
     labels: Tensor  # [N]
@@ -134,8 +136,12 @@ class ContrastSampler(nn.Module):
     def forward(self, index: Tensor, draws: Draws) -> Tensor:
         """Images ``index`` [B] -> contrast_index [B, K + 1], the positive first."""
         label = self.labels[index]
-        dense = len(self.labels) <= DENSE_KEYS
-        negatives = (self._by_keys if dense else self._by_ranks)(label, draws)
+        if index.device.type == "cpu":
+            negatives = self._by_shuffle(label, draws)
+        elif len(self.labels) <= DENSE_KEYS:
+            negatives = self._by_keys(label, draws)
+        else:
+            negatives = self._by_ranks(label, draws)
         positive = index
         if self.relax:
             rank = draws.integers(len(index), high=2**62) % self.count[label]
@@ -148,10 +154,22 @@ class ContrastSampler(nn.Module):
         keys.masked_fill_(label[:, None] == self.labels, worst)
         return keys.topk(self.negatives, largest=False, sorted=False).indices
 
+    def _by_shuffle(self, label: Tensor, draws: Draws) -> Tensor:
+        seeds, others = draws.integers(len(label), high=2**62), len(self.labels) - self.count[label]
+        drawn = [
+            np.random.default_rng(seed).choice(many, self.negatives, replace=False, shuffle=False)
+            for seed, many in zip(seeds.tolist(), others.tolist(), strict=True)
+        ]
+        return self._of_others(torch.from_numpy(np.stack(drawn)), label)
+
     def _by_ranks(self, label: Tensor, draws: Draws) -> Tensor:
+        rank = draws.integers(len(label), self.negatives, high=2**62)
+        return self._of_others(rank % (len(self.labels) - self.count[label, None]), label)
+
+    def _of_others(self, rank: Tensor, label: Tensor) -> Tensor:
+        """The images with these ranks [B, K] among those of other classes than ``label`` [B]."""
         own, first = self.count[label, None], self.first[label, None]  # [B, 1]
-        rank = draws.integers(len(label), self.negatives, high=2**62) % (len(self.labels) - own)
-        return self.by_class[torch.where(rank < first, rank, rank + own)]  # skip the own class
+        return self.by_class[torch.where(rank < first, rank, rank + own)]
 
 
 class CRDConfig(MethodConfig):

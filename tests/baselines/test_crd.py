@@ -157,20 +157,30 @@ def test_opposite_old_and_new_rows_leave_a_zero_row_not_nan():
 LABELS = torch.tensor([0] * 5 + [2] * 9 + [3] * 2 + [0] * 4)  # 20 images, class 1 has none
 
 
-@pytest.mark.parametrize("dense_keys", [1000, 0])
-def test_negatives_never_share_the_class_and_the_positive_is_the_image(monkeypatch, dense_keys):
-    monkeypatch.setattr(crd, "DENSE_KEYS", dense_keys)
-    sampler = ContrastSampler(LABELS, 8, "exact")
+WAYS = ("_by_shuffle", "_by_keys", "_by_ranks")
+
+
+def negatives(way, count, index):
+    sampler = ContrastSampler(LABELS, count, "exact")
+    return getattr(sampler, way)(LABELS[index], Draws(generator(0, "method")))
+
+
+def test_the_positive_is_the_image_and_comes_first():
     index = torch.arange(20)
-    drawn = sampler(index, Draws(generator(0, "method")))
+    drawn = ContrastSampler(LABELS, 8, "exact")(index, Draws(generator(0, "method")))
     assert drawn.shape == (20, 9)
     assert torch.equal(drawn[:, 0], index)
-    assert (LABELS[drawn[:, 1:]] != LABELS[:, None]).all()
 
 
-def test_negatives_come_without_replacement():
-    drawn = ContrastSampler(LABELS, 8, "exact")(torch.arange(20), Draws(generator(0, "method")))
-    assert all(len(set(row)) == 9 for row in drawn.tolist())
+@pytest.mark.parametrize("way", WAYS)
+def test_negatives_never_share_the_class(way):
+    index = torch.arange(20)
+    assert (LABELS[negatives(way, 8, index)] != LABELS[:, None]).all()
+
+
+@pytest.mark.parametrize("way", ["_by_shuffle", "_by_keys"])
+def test_negatives_come_without_replacement(way):
+    assert all(len(set(row)) == 8 for row in negatives(way, 8, torch.arange(20)).tolist())
 
 
 def test_too_many_negatives_become_all_that_every_image_can_have():
@@ -181,12 +191,10 @@ def test_too_many_negatives_become_all_that_every_image_can_have():
     assert sorted(drawn[0, 1:].tolist()) == [*range(5), *range(14, 20)]
 
 
-@pytest.mark.parametrize("dense_keys", [1000, 0])
-def test_negatives_are_uniform_over_the_other_classes(monkeypatch, dense_keys):
+@pytest.mark.parametrize("way", WAYS)
+def test_negatives_are_uniform_over_the_other_classes(way):
     """4000 draws of 3 of the 11 others: 1090.9 each, standard deviation below 33."""
-    monkeypatch.setattr(crd, "DENSE_KEYS", dense_keys)
-    sampler = ContrastSampler(LABELS, 3, "exact")
-    drawn = sampler(torch.full((4000,), 5), Draws(generator(0, "method")))[:, 1:]
+    drawn = negatives(way, 3, torch.full((4000,), 5))
     counts = torch.bincount(drawn.flatten(), minlength=20)
     assert counts[5:14].tolist() == [0] * 9
     others = counts[LABELS != 2].double()
