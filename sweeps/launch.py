@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any, Literal
 
 from rich.console import Console
@@ -24,6 +25,7 @@ from sweeps.view import Board, View
 from sweeps.worker import Worker, mirror
 
 MOST_PROBLEMS = 20  # lines about runs that are not finished
+FULL_BYTES = 2**20  # with less than that free, a disk is called full
 Executor = Literal["auto", "debug", "local", "slurm"]
 
 
@@ -201,6 +203,8 @@ class _Sweep:
             self.console.print(f"  not finished: {problem}", highlight=False)
         if len(problems) > MOST_PROBLEMS:
             self.console.print(f"  and {len(problems) - MOST_PROBLEMS} more")
+        if problems and disk_usage(runs_root).free < FULL_BYTES:  # reasons could not be written
+            self.console.print(f"  No space left on the disk of {runs_root}", highlight=False)
         mendable = any(failure.get("user_error") for failure in failures.values())
         return Summary(
             manifest, finished, tuple(problems), mendable, self.interrupted, _on_slurm(self.how)

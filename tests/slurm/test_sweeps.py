@@ -77,7 +77,7 @@ def test_teachers_are_one_array_and_students_arrays_behind_them_and_the_report_c
             assert needed is None or trained_at[needed] <= when[row["id"]][0]
     ends = [end for job, (_, end) in when.items() if job != report["id"]]
     assert max(ends) <= when[report["id"]][0]
-    assert "kd" in (sweep.root / "two" / "report" / "README.md").read_text()
+    assert "kd" in (sweep.root / "two" / "report" / "tables" / "accuracy.md").read_text()
 
 
 def test_never_more_jobs_at_a_time_than_allowed(sweep):
