@@ -6,7 +6,10 @@ and the accuracies read by ``.item()`` after every step, as RepDistiller and mdi
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 import timm
 import torch
@@ -18,6 +21,9 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
 import suite.zoo  # noqa: F401  (registers the CIFAR networks in timm)
+from bench import pairs
+from bench.registry import Settings
+from bench.timing import wait
 from suite.data.sources import SOURCES
 
 TEMPERATURE, CE_WEIGHT, KD_WEIGHT = 4.0, 0.1, 0.9
@@ -102,3 +108,48 @@ class PlainLoop:
             self.batches = iter(self.loader)
             image, label = next(self.batches)
         return image.to(self.device), label.to(self.device)
+
+
+class PlainProcess:
+    """A plain loop of the pair in a process of its own, as the field starts it.
+
+    That is without the huge pages that the Makefile asks of glibc, which belong to the suite.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, settings))
+        tunables = os.environ.pop("GLIBC_TUNABLES", None)
+        try:
+            process.start()
+        finally:
+            if tunables is not None:
+                os.environ["GLIBC_TUNABLES"] = tunables
+        theirs.close()
+        self._process = process
+        self._pipe.recv()
+
+    def train(self, steps: int) -> None:
+        """So many optimizer steps, waited for. Raises :class:`EOFError` when it has failed."""
+        self._pipe.send(steps)
+        self._pipe.recv()
+
+    def close(self) -> None:
+        """End it."""
+        self._pipe.send(0)
+        self._process.join()
+
+
+def _serve(pipe: Connection[object, int], settings: Settings) -> None:
+    """What the process does: ready, then steps as they are asked for, until that is 0."""
+    torch.set_num_threads(settings.threads)
+    images, labels = pairs.pixels(settings)
+    loop = PlainLoop(
+        pairs.TEACHER, pairs.STUDENT, images, labels, pairs.BATCH_SIZE, settings.device
+    )
+    pipe.send(None)
+    while steps := pipe.recv():
+        loop.train(steps)
+        wait()
+        pipe.send(None)

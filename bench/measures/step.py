@@ -1,6 +1,7 @@
 """Training throughput: the suite's engine against a plain loop, one pair, batch 64.
 
-Plain loop: DataLoader workers, PIL transforms, eager NCHW float32, ``.item()`` after every step.
+Plain loop: DataLoader workers, PIL transforms, eager NCHW float32, ``.item()`` after every step, in
+a process of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from bench import pairs
-from bench.plain import PlainLoop
+from bench.plain import PlainProcess
 from bench.registry import Figure, Settings
 from bench.timing import Stopwatch, in_turns, ratios, spread, wait
 
@@ -21,11 +22,7 @@ PLAIN, FP32, BF16 = "plain loop, fp32", "engine, fp32", "engine, bf16"
 def measure(settings: Settings) -> Iterator[Figure]:
     """Images per second, ratios to the plain loop, and where a step's time goes."""
     torch.set_num_threads(settings.threads)
-    images, labels = pairs.pixels(settings)
-    data = pairs.dataset(settings)
-    plain = PlainLoop(
-        pairs.TEACHER, pairs.STUDENT, images, labels, pairs.BATCH_SIZE, settings.device
-    )
+    data, plain = pairs.dataset(settings), PlainProcess(settings)
     engines = {
         FP32: pairs.Engine(settings, data, [pairs.config("kd")]),
         BF16: pairs.Engine(settings, data, [pairs.config("kd", "bf16-mixed")]),
@@ -34,6 +31,7 @@ def measure(settings: Settings) -> Iterator[Figure]:
     loops |= {name: engine.train for name, engine in engines.items()}
     actions = {name: lambda train=train: train(settings.steps) for name, train in loops.items()}
     seconds = in_turns(actions, settings.rounds)
+    plain.close()
     images_a_turn = settings.steps * pairs.BATCH_SIZE
     for name, taken in seconds.items():
         yield Figure(name, spread([images_a_turn / it for it in taken]), "images/s")
