@@ -66,14 +66,20 @@ STEPS = (
     *(3600.0 * h for h in (1, 1.5, 2, 3, 4, 6, 8, 10, 15, 24, 36, 48, 72, 120, 240)),
 )
 """Durations people think in, in seconds."""
+MOST_TICKS = 4  # beside the names, an axis is half a column wide
 
 
 def nice_seconds(low: float, high: float) -> list[float]:
-    """At most six of :data:`STEPS` within the limits; the limits themselves if none is."""
-    inside = [step for step in STEPS if low <= step <= high]
-    while len(inside) > 6:
-        inside = inside[::2]
-    return inside or [low, high]
+    """Some of :data:`STEPS` within the limits, far enough apart on a logarithmic axis to be read.
+
+    The limits themselves if there is none.
+    """
+    chosen: list[float] = []
+    least = (high / low) ** (1 / MOST_TICKS)
+    for step in (step for step in STEPS if low <= step <= high):
+        if not chosen or step / chosen[-1] >= least:
+            chosen.append(step)
+    return chosen or [low, high]
 
 
 def seconds_text(seconds: float) -> str:

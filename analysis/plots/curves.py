@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.style import COLUMN_INCHES, TEACHER, height_for, label_ends
+from analysis.plots.style import COLUMN_INCHES, TEACHER, height_for, label_ends, line
 
 
 def training_curves(
@@ -33,7 +33,7 @@ def training_curves(
         if table.empty:
             continue
         x, mean = table.index.to_numpy(float), table.mean(axis=1).to_numpy(float)
-        axes.plot(x, mean, color=colours[label], zorder=3)
+        axes.plot(x, mean, zorder=3, **line(colours, label))
         if table.shape[1] > 1:
             sd = table.std(axis=1).to_numpy(float)
             axes.fill_between(x, mean - sd, mean + sd, color=colours[label], alpha=0.14, lw=0)

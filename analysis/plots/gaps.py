@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from analysis import stats
 from analysis.gap import METRICS, NOISE
-from analysis.plots.style import DENOISED, FULL_INCHES, STUDENT, legend
+from analysis.plots.style import DENOISED, FULL_INCHES, STUDENT, legend, line
 
 SHOWN = ("cka", "unexplained", "frechet", "mmd")
 VIEW_STYLE = {
@@ -96,11 +96,11 @@ def gap_over_epochs(
         table = runs.pivot_table(index="epoch", columns="run_id", values=metric).dropna()
         if table.empty:
             continue
-        x, colour = table.index.to_numpy(float), colours[str(label)]
+        x, look = table.index.to_numpy(float), line(colours, str(label), marked=True)
         low, high = table.min(axis=1).to_numpy(float), table.max(axis=1).to_numpy(float)
-        axes.fill_between(x, low, high, color=colour, alpha=0.13, lw=0)
+        axes.fill_between(x, low, high, color=look["color"], alpha=0.13, lw=0)
         mean = table.mean(axis=1).to_numpy(float)
-        axes.plot(x, mean, EPOCH_LINES[str(view)], color=colour, marker="o", ms=2)
+        axes.plot(x, mean, EPOCH_LINES[str(view)], **look)
     axes.set_xlabel("epoch")
     axes.set_ylabel(_axis_label(metric))
     axes.locator_params(nbins=5)
@@ -113,7 +113,7 @@ def gap_epochs_figure(
 ) -> Figure:
     """A panel per metric over the full width."""
     labels = [str(label) for label in dict.fromkeys(frame["label"])]
-    handles = [Line2D([], [], color=colours[label], label=label) for label in labels]
+    handles = [Line2D([], [], label=it, **line(colours, it, marked=True)) for it in labels]
     if "denoised" in set(frame["view"]):
         handles.append(Line2D([], [], color="black", ls="--", label="after denoising"))
     size = (FULL_INCHES, 2.23)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -39,7 +39,8 @@ def paper_style() -> Iterator[None]:
 def colours(labels: Sequence[str]) -> dict[str, str]:
     """One colour per label, the same in every picture of a report: ``scratch`` grey, ours orange.
 
-    Beyond the palette colours repeat: pictures that need more tell labels apart by marker too.
+    Beyond the palette colours repeat: pictures tell such labels apart by marker too, for lines see
+    :func:`line`.
     """
     fixed = {"scratch": "#8c8c8c", "dskd": "#D55E00"}
     free = [colour for colour in COLOURS if colour not in fixed.values()]
@@ -51,6 +52,18 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
 def markers(labels: Sequence[str]) -> dict[str, str]:
     """One marker per label."""
     return {label: MARKERS[i % len(MARKERS)] for i, label in enumerate(labels)}
+
+
+def line(colours: Mapping[str, str], label: str, *, marked: bool = False) -> dict[str, Any]:
+    """How the line of a label is drawn: labels that share a colour have different markers.
+
+    ``marked``: every line has one; else the first label of a colour has none.
+    """
+    place = [it for it in colours if colours[it] == colours[label]].index(label)
+    look: dict[str, Any] = {"color": colours[label], "ms": 2.5}
+    if marked:
+        return look | {"marker": MARKERS[place]}
+    return look | ({"marker": MARKERS[place], "markevery": 0.2} if place else {})
 
 
 def legend(

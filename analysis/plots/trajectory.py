@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.features import Array
-from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, height_for, label_ends, legend
+from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, height_for, label_ends, legend, line
 
 
 def denoising_trajectory(
@@ -29,7 +29,7 @@ def denoising_trajectory(
         low, high = np.quantile(probability, [0.25, 0.75], axis=0)
         axes.fill_between(steps, low, high, color=colours[label], alpha=0.15, lw=0)
         mean = probability.mean(axis=0)
-        axes.plot(steps, mean, "o-", color=colours[label], ms=3)
+        axes.plot(steps, mean, **line(colours, label, marked=True))
         ends.append((label, float(mean[-1]), colours[label]))
     _scale_steps(axes, max(nats.shape[1] for nats in surprise.values()))
     axes.set_ylim(-0.02, 1.02)
@@ -44,7 +44,7 @@ def trajectory_distance(
 ) -> Axes:
     """Distance to the teacher's features after each sampling step: label -> [steps + 1]."""
     for label, values in distances.items():
-        axes.plot(range(len(values)), values, "o-", color=colours[label], ms=3)
+        axes.plot(range(len(values)), values, **line(colours, label, marked=True))
     _scale_steps(axes, max(map(len, distances.values())))
     label_ends(axes, [(label, float(it[-1]), colours[label]) for label, it in distances.items()])
     axes.set_ylabel("Fréchet distance\n← closer")
@@ -106,10 +106,10 @@ def _health(axes: Axes, epochs: pd.DataFrame, name: str, colours: Mapping[str, s
         table = runs.pivot_table(index="epoch", columns="run_id", values=name).dropna()
         if table.empty:
             continue
-        x, colour = table.index.to_numpy(float), colours[str(label)]
+        x, look = table.index.to_numpy(float), line(colours, str(label))
         low, high = table.min(axis=1).to_numpy(float), table.max(axis=1).to_numpy(float)
-        axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-        axes.plot(x, table.mean(axis=1).to_numpy(float), color=colour, label=str(label))
+        axes.fill_between(x, low, high, color=look["color"], alpha=0.15, lw=0)
+        axes.plot(x, table.mean(axis=1).to_numpy(float), label=str(label), **look)
     title = name.removeprefix("diagnostics/").replace("_", " ").replace("percent", "%")
     axes.set_title(title, fontweight="normal", fontsize=7)
     axes.grid(axis="y")

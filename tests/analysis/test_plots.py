@@ -117,10 +117,20 @@ def test_the_rank_diagram_names_every_method_with_its_rank(axes):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "inside"), [(9, 31, [10, 15, 20, 30]), (50, 70, [60]), (41, 43, [41, 43])]
+    ("low", "high", "inside"),
+    [(9, 31, [10, 15, 30]), (15, 160, [15, 30, 60, 120]), (50, 70, [60]), (41, 43, [41, 43])],
 )
 def test_time_axes_have_ticks_people_think_in(low, high, inside):
     assert cost.nice_seconds(low, high) == inside
+
+
+def test_lines_of_one_colour_differ_by_their_marker():
+    labels = [f"method {i}" for i in range(15)]
+    colours = style.colours(labels)
+    looks = [style.line(colours, label) for label in labels]
+    assert len({(look["color"], look.get("marker")) for look in looks}) == len(labels)
+    assert "marker" not in looks[0]
+    assert style.line(colours, labels[0], marked=True)["marker"]
 
 
 def test_times_are_written_in_their_unit():
