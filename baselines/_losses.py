@@ -13,6 +13,11 @@ def in_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+def is_label(label: Tensor, classes: int) -> Tensor:
+    """[B] -> [B, classes] bool, true at the label; unlike ``one_hot`` it looks at no value."""
+    return label[:, None] == torch.arange(classes, device=label.device)
+
+
 def unit_rows(rows: Tensor) -> Tensor:
     """rows [..., D] divided by their Euclidean norms; a zero row stays zero, gradient finite."""
     norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)

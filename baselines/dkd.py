@@ -15,7 +15,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional
 
-from baselines._losses import in_float32
+from baselines._losses import in_float32, is_label
 from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
 from suite.taps import Outputs
 
@@ -30,7 +30,7 @@ class Decoupled(NamedTuple):
 def decouple(logits: Tensor, label: Tensor, temperature: float) -> Decoupled:
     """Take softmax(logits / T) of [B, K] apart at ``label`` [B]."""
     logits = in_float32(logits) / temperature
-    target = functional.one_hot(label, logits.shape[1]).bool()  # [B, K]
+    target = is_label(label, logits.shape[1])  # [B, K]
     without_target = logits.masked_fill(target, -math.inf)
     odds = logits.gather(1, label[:, None])[:, 0] - without_target.logsumexp(1)
     return Decoupled(odds, functional.log_softmax(without_target, 1).masked_fill(target, 0.0))

@@ -35,7 +35,7 @@ from baselines._hashing import (
     differing_loss_per_row,
     mean_over,
 )
-from baselines._losses import unit_rows
+from baselines._losses import is_label, unit_rows
 from baselines.kd import kd_loss
 from suite.distiller import (
     Batch,
@@ -226,7 +226,7 @@ class DSKD(Distiller):
             return functional.softmax(teacher.logits / settings.guidance_temperature, dim=1)
         if settings.guidance_target == "shuffled":
             label = label[draws.normal(len(label)).argsort()]
-        return functional.one_hot(label, teacher.logits.shape[1]).to(teacher.logits.dtype)
+        return is_label(label, teacher.logits.shape[1]).to(teacher.logits.dtype)
 
     def _denoise(self, clean: Tensor, target: Tensor, draws: Draws) -> Sampled:
         """The virtual teacher's feature: sampling bent towards ``target`` [B, K] by the head."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines._adapters import BatchNorm
-from baselines._losses import in_float32
+from baselines._losses import in_float32, is_label
 from suite.distiller import (
     Batch,
     Distiller,
@@ -39,7 +39,7 @@ def ofa_loss(
     student_logits, teacher_logits = in_float32(student_logits), in_float32(teacher_logits)
     log_student = functional.log_softmax(student_logits / temperature, dim=1)
     teacher = functional.softmax(teacher_logits / temperature, dim=1)
-    true = functional.one_hot(label, teacher.shape[1]).to(teacher.dtype)
+    true = is_label(label, teacher.shape[1]).to(teacher.dtype)
     weight = (teacher + true) ** gamma - true
     return -(weight * log_student).sum(1).mean()
 

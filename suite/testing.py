@@ -9,10 +9,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from suite.distiller import Batch, Distiller, Progress, Setup
 from suite.rng import seeded_globals
@@ -182,6 +184,41 @@ def the_deployed_network_maps_images_to_logits(
             expect(len(tensor) == len(batch), f"inspect {name}: one row per image")
 
 
+def a_step_reads_no_value_back(
+    method: type[Distiller], make_setup: MakeSetup, batch: Batch
+) -> None:
+    """After the first, steps need no tensor's value in Python: a GPU would be waited for.
+
+    Such a step can be recorded as a CUDA graph, too.
+    """
+    bench = Bench.of(method, make_setup)
+    _train(bench, batch, steps=1)
+    with _NoReadBack():  # type: ignore[no-untyped-call]
+        total(bench.losses(batch)).backward()  # type: ignore[no-untyped-call]
+
+
+class _NoReadBack(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Raises AssertionError where a tensor's value decides what Python does or a shape is."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        expect(func not in READ_BACK, f"the step calls {func}, which waits for the device")
+        if func in INDEXED:
+            masks = [it for it in args[1] if it is not None and it.dtype == torch.bool]
+            expect(not masks, "the step indexes by a mask, which waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+READ_BACK = {
+    torch.ops.aten._local_scalar_dense.default,  # item(), float(), bool()
+    torch.ops.aten.nonzero.default,
+    torch.ops.aten.masked_select.default,
+    torch.ops.aten.equal.default,
+    torch.ops.aten._unique2.default,
+}
+INDEXED = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default}
+"""Rows chosen by a mask make a shape that only the device knows."""
+
+
 CHECKS = (
     losses_are_finite_scalars_that_reach_the_student,
     randomness_comes_from_its_own_stream,
@@ -189,6 +226,7 @@ CHECKS = (
     hard_batches_stay_finite,
     training_lowers_the_loss,
     the_deployed_network_maps_images_to_logits,
+    a_step_reads_no_value_back,
 )
 """Every check over a pair: ``check(method, make_setup, batch)``."""
 
