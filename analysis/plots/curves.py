@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -25,6 +26,7 @@ def training_curves(
 
     ``epochs``: columns ``label, seed, epoch`` and ``metric``; an epoch counts where every run that
     reached any epoch has it, so that a mean never changes its members. ``teacher``: a dashed line.
+    What ends far below the others is named at the lower edge with its figure.
     """
     ends, shown = [], names or {}
     for label in labels:
@@ -40,8 +42,11 @@ def training_curves(
         ends.append((shown.get(label, label), float(mean[-1]), colours[label]))
     if not ends:
         return axes
-    low, high = _window([end[1] for end in ends], epochs[metric], teacher)
+    floor = _floor([end[1] for end in ends])
+    inside = [end[1] for end in ends if end[1] >= floor]
+    low, high = _window(inside, epochs[metric], teacher)
     axes.set_ylim(low, high)
+    ends = [it if it[1] >= floor else (f"↓ {it[0]} {it[1]:.1f}", low, it[2]) for it in ends]
     if teacher is not None and teacher <= high:
         axes.axhline(teacher, color=TEACHER, ls=(0, (4, 2)), lw=0.9, zorder=1)
         ends.append(("teacher", teacher, TEACHER))
@@ -70,6 +75,12 @@ def curves_figure(
     axes.set_title(title)
     axes.grid(axis="y")
     return figure
+
+
+def _floor(ends: Sequence[float]) -> float:
+    """What ends below is far off the others: named at the edge, so that these can be told apart."""
+    middle = statistics.median(ends)
+    return middle - 4 * max(max(ends) - middle, 2.0)
 
 
 def _window(ends: Sequence[float], values: pd.Series, teacher: float | None) -> tuple[float, float]:

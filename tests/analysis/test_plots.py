@@ -64,6 +64,15 @@ def test_a_teacher_far_above_its_students_is_named_instead_of_flattening_the_cur
     assert axes.get_ylim()[1] < 80
 
 
+def test_a_method_far_below_the_others_is_named_with_its_figure_at_the_lower_edge(axes):
+    ends = {"kd": 71.0, "dkd": 72.0, "shuffled": 4.0}
+    rows = [(name, "r", epoch, end) for name, end in ends.items() for epoch in (1, 2)]
+    table = pd.DataFrame(rows, columns=["label", "run_id", "epoch", "x"])
+    training_curves(axes, table, "x", list(ends), dict.fromkeys(ends, "red"))
+    assert {text.get_text() for text in axes.texts} == {"kd", "dkd", "↓ shuffled 4.0"}
+    assert axes.get_ylim()[0] > 60
+
+
 def test_a_curve_of_fewer_runs_than_expected_says_so(axes):
     table = pd.DataFrame({"label": "kd", "run_id": "r", "epoch": [1, 2], "x": [1.0, 2.0]})
     training_curves(axes, table, "x", ["kd"], {"kd": "red"}, names={"kd": "kd (1/3)"})
