@@ -2,8 +2,9 @@
 # PYTHON=/path/to/python uses an environment that exists (a cluster's module); otherwise .venv is
 # made here and kept up to date with pyproject.toml and constraints.txt.
 
-# On a CPU: tensors in huge pages (Linux, glibc 2.35 or newer; ignored elsewhere)
-export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+# On a CPU: tensors in huge pages, and memory kept for the next step instead of given back to the
+# system and asked for anew (Linux, glibc 2.35 or newer; ignored elsewhere)
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592
 
 EXP ?= dskd_digits
 SET ?=
