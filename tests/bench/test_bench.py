@@ -16,7 +16,9 @@ SETTINGS = Settings(device="cpu", threads=1, rounds=2, steps=1)
 
 
 def test_every_benchmark_has_a_title_and_a_measure():
-    assert {"step", "crd", "methods", "packing", "collect", "search", "sweeps"} <= set(registry.names())
+    assert {"step", "crd", "methods", "packing", "collect", "search", "sweeps"} <= set(
+        registry.names()
+    )
     for name in registry.names():
         assert len(registry.title(name)) > 20
         assert callable(registry.find(name).measure)
