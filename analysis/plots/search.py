@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -90,9 +91,10 @@ def contour(axes: Axes, trials: pd.DataFrame, params: tuple[str, str], log: set[
     triangles = Triangulation(_unit(across), _unit(up))  # in the scale of the picture
     shown = Triangulation(points[x], points[y], triangles.triangles)
     filled = axes.tricontourf(shown, points["accuracy"], levels=LEVELS, cmap=PALETTE)
-    axes.plot(points[x], points[y], "o", color="white", mec="black", mew=0.5, ms=3)
+    whole: dict[str, Any] = {"clip_on": False, "zorder": 3}  # the outer ones lie on the frame
+    axes.plot(points[x], points[y], "o", color="white", mec="black", mew=0.5, ms=3, **whole)
     best = points.loc[points["accuracy"].idxmax()]
-    axes.plot(best[x], best[y], "*", color=BEST, mec="white", mew=0.5, ms=9)
+    axes.plot(best[x], best[y], "*", color=BEST, mec="white", mew=0.5, ms=9, **whole)
     if x in log:
         _log_scale(axes.xaxis, axes.set_xscale)
     if y in log:
