@@ -29,8 +29,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, 4 * width, H / stride, W / stride]."""
-        out: Tensor = self.bn1(self.conv1(x)).relu()
-        out = self.bn2(self.conv2(out)).relu()
+        out: Tensor = self.bn1(self.conv1(x)).relu_()
+        out = self.bn2(self.conv2(out)).relu_()
         out = self.bn3(self.conv3(out)) + self.downsample(x)
         activated: Tensor = self.act(out)
         return activated

@@ -43,8 +43,8 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, channels, H / stride, W / stride]."""
-        out: Tensor = shuffle(self.bn1(self.conv1(x)).relu(), self.groups)
-        out = self.bn3(self.conv3(self.bn2(self.conv2(out)).relu()))
+        out: Tensor = shuffle(self.bn1(self.conv1(x)).relu_(), self.groups)
+        out = self.bn3(self.conv3(self.bn2(self.conv2(out)).relu_()))
         joined = out + x if self.pool is None else torch.cat([out, self.pool(x)], 1)
         activated: Tensor = self.act(joined)
         return activated

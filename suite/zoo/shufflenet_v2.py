@@ -41,7 +41,7 @@ class SplitUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] -> the same shape."""
         carried, out = x.chunk(2, dim=1)
-        out = self.bn1(self.conv1(out)).relu()
+        out = self.bn1(self.conv1(out)).relu_()
         out = self.bn3(self.conv3(self.bn2(self.conv2(out)))).relu()
         return shuffle(torch.cat([carried, out], 1), 2)
 
@@ -61,7 +61,7 @@ class DownUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, channels, H / 2, W / 2]."""
         left = self.bn2(self.conv2(self.bn1(self.conv1(x)))).relu()
-        right = self.bn4(self.conv4(self.bn3(self.conv3(x)).relu()))
+        right = self.bn4(self.conv4(self.bn3(self.conv3(x)).relu_()))
         right = self.bn5(self.conv5(right)).relu()
         return shuffle(torch.cat([left, right], 1), 2)
 

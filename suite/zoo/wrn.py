@@ -30,7 +30,7 @@ class WideBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, channels, H / stride, W / stride]."""
         active = self.bn1(x).relu()
-        out: Tensor = self.conv2(self.bn2(self.conv1(active)).relu())
+        out: Tensor = self.conv2(self.bn2(self.conv1(active)).relu_())
         carried: Tensor = x if self.shortcut is None else self.shortcut(active)
         return carried + out
 
