@@ -3,14 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+import command_line
 import pytest
+from command_line import finish
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = (
     "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=128 methods=[scratch,kd] "
     "seeds=[0,1] epochs=25"
@@ -18,30 +16,12 @@ SETTINGS = (
 
 
 def start(root, executor):
-    """A sweep in a process group of its own."""
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "suite.cli", "sweep", "dskd_digits", "--set", SETTINGS),
-            *(f"--executor={executor}", f"--runs-root={root}", "--tracker=none", "--no-report"),
-            *("--accelerator=cpu", "--threads=1", "--jobs=2"),
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=hear_interrupts,
+    """A sweep."""
+    return command_line.start(
+        *("sweep", "dskd_digits", "--set", SETTINGS),
+        *(f"--executor={executor}", f"--runs-root={root}", "--tracker=none", "--no-report"),
+        *("--accelerator=cpu", "--threads=1", "--jobs=2"),
     )
-
-
-def hear_interrupts():
-    """What a shell has put into the background ignores SIGINT, and so do its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def finish(process):
-    out, _ = process.communicate(timeout=300)
-    return process.returncode, out
 
 
 def results(root):

@@ -3,39 +3,25 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+import command_line
 import optuna
 import pytest
 import simulated
 import yaml
+from command_line import finish
 
-ROOT = Path(__file__).parents[3]
 SETTINGS = "data.name=fake train_limit=64 epochs=4 eval_every=2 teacher.train.epochs=1"
 TRIALS = 5
 
 
 def start(path, root, *arguments):
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "suite.cli", "search", path, "--set", SETTINGS),
-            *(f"--runs-root={root / 'runs'}", f"--tuned={root / 'tuned'}", "--tracker=none"),
-            *("--accelerator=cpu", "--threads=1", "--jobs=2", *arguments),
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
+    return command_line.start(
+        *("search", path, "--set", SETTINGS),
+        *(f"--runs-root={root / 'runs'}", f"--tuned={root / 'tuned'}", "--tracker=none"),
+        *("--accelerator=cpu", "--threads=1", "--jobs=2", *arguments),
     )
-
-
-def finish(process):
-    out, _ = process.communicate(timeout=300)
-    return process.returncode, out
 
 
 def is_told(line):
