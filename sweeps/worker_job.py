@@ -77,6 +77,7 @@ class WorkerJob:
             self._leave(slurm_id if crew.leads else None, requeue)
         if crew.leads and (slurm_id is not None or crew.broken):
             self._check_finished(runtime.runs_root)
+        self._ignore_signals()
 
     def checkpoint(self) -> Any:
         """submitit asks for the job to requeue: the same work, from the runs' checkpoints."""
@@ -137,6 +138,15 @@ class WorkerJob:
 
         signal.signal(signal.SIGTERM, on_term)
         return signal.signal(signal.SIGUSR2, on_usr2)
+
+    def _ignore_signals(self) -> None:
+        """What is done stays done: a signal that comes now must not make it a failure.
+
+        As the interpreter ends it gives signals back their default action, which ends the process;
+        SLURM would call the job failed and cancel what depends on it. Ignored ones stay ignored.
+        """
+        for one in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(one, signal.SIG_IGN)
 
     def _should_stop(self) -> bool:
         if self.launcher is not None and not is_alive(*self.launcher):

@@ -41,6 +41,7 @@ class Sweep:
     def __init__(self, folder):
         self.root = folder / "runs"
         self.cluster = folder / "cluster.yaml"
+        folder.mkdir(exist_ok=True)
         self.cluster.write_text(CLUSTER)
         self.launchers = []
 
@@ -82,6 +83,12 @@ class Sweep:
         assert status == 0, out
         return out
 
+    def unbroken(self, settings=SETTINGS):
+        """Run id -> weights, trained beside in one process without any interruption."""
+        beside = Sweep(self.cluster.parent / "unbroken")
+        beside.train(settings, executor="debug")
+        return beside.hashes()
+
     def release_requeued(self):
         mine = {row["id"] for row in self.ledger()}
         for line in slurm("squeue", "-h", "-t", "PENDING", "-r", "-o", "%i %r").splitlines():
@@ -96,6 +103,8 @@ class Sweep:
             running = [job for job, state in self.queue().items() if state == "RUNNING"]
             if running and max(map(len, self.epochs().values()), default=0) >= rows:
                 return running
+            for process in self.launchers:
+                assert not process.poll(), process.communicate()[0]
             time.sleep(0.1)
         raise TimeoutError(f"no run wrote {rows} rows in {seconds} s")
 
@@ -168,7 +177,5 @@ def sweep(tmp_path):
 
 @pytest.fixture(scope="session")
 def unbroken(tmp_path_factory):
-    """Weights of all runs of SETTINGS, trained in one process without any interruption."""
-    made = Sweep(tmp_path_factory.mktemp("unbroken"))
-    made.train(executor="debug")
-    return made.hashes()
+    """Weights of all runs of SETTINGS, trained without any interruption."""
+    return Sweep(tmp_path_factory.mktemp("sweep")).unbroken()

@@ -46,19 +46,20 @@ def test_a_told_job_saves_is_requeued_and_goes_on(sweep, unbroken, blow):
     whole(sweep, unbroken)
 
 
-def test_jobs_that_a_more_urgent_job_preempts_save_at_once_and_go_on_afterwards(sweep, unbroken):
-    process = sweep.start(sweep.settings, "--checkpoint-seconds=3600")
+def test_jobs_that_a_more_urgent_job_preempts_save_at_once_and_go_on_afterwards(sweep):
+    long = sweep.settings.replace("train_limit=128", "train_limit=512 batch_size=32")
+    process = sweep.start(long, "--checkpoint-seconds=3600")
     jobs = sweep.wait_for_rows(5)
     urgent = ["sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--mem=7000"]
     other = sweep.slurm(*urgent, "--output=/dev/null", "--wrap", "sleep 1").strip()
     while sweep.slurm("squeue", "-h", "-t", "PENDING", "-j", other):
         time.sleep(0.2)
-    assert all(restarts(sweep, job) == 1 for job in jobs)
+    assert [restarts(sweep, job) for job in jobs] == [1] * len(jobs)
     saved = list(sweep.root.rglob("checkpoint.pt"))
     assert len(saved) == len(jobs)  # they were not killed
     status, out = sweep.finish(process)
     assert status == 0, out
-    whole(sweep, unbroken)
+    whole(sweep, sweep.unbroken(long))
 
 
 def test_a_job_at_its_time_limit_saves_and_goes_on(sweep):
