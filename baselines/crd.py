@@ -75,16 +75,19 @@ def crd_loss(
 def _scores(anchor: Tensor, bank: Tensor, index: Tensor) -> Tensor:
     """Inner products of each anchor with its rows of the bank: [B, K + 1]."""
     if len(bank) <= DENSE_SCORES * index.shape[1]:
-        return (anchor @ bank.T).gather(1, index)
-    chunks = [bank[index[rows]] @ anchor[rows, :, None] for rows in _chunks(bank, index)]
+        return (anchor @ bank.to(anchor.dtype).T).gather(1, index)
+    kind = anchor.dtype
+    chunks = [bank[index[rows]].to(kind) @ anchor[rows, :, None] for rows in _chunks(bank, index)]
     return torch.cat(chunks).squeeze(2)
 
 
 def _pull_back(slope: Tensor, bank: Tensor, index: Tensor) -> Tensor:
     """Transpose of :func:`_scores`: sum over k of slope[b, k] bank[index[b, k]], [B, D]."""
     if len(bank) <= DENSE_SCORES * index.shape[1]:
-        return slope.new_zeros(len(slope), len(bank)).scatter_add_(1, index, slope) @ bank
-    chunks = [slope[rows, None] @ bank[index[rows]] for rows in _chunks(bank, index)]
+        weights = slope.new_zeros(len(slope), len(bank)).scatter_add_(1, index, slope)
+        return weights @ bank.to(slope.dtype)
+    kind = slope.dtype
+    chunks = [slope[rows, None] @ bank[index[rows]].to(kind) for rows in _chunks(bank, index)]
     return torch.cat(chunks).squeeze(1)
 
 
@@ -101,8 +104,8 @@ def update_bank(bank: Tensor, index: Tensor, embedding: Tensor, momentum: float)
     """
     same = index[:, None] == index[None, :]  # [B, B]
     last = (same * torch.arange(len(index), device=index.device)).amax(1)
-    moved = momentum * bank[index] + (1 - momentum) * embedding[last].to(bank.dtype)
-    bank.index_copy_(0, index, unit_rows(moved))
+    moved = momentum * in_float32(bank[index]) + (1 - momentum) * in_float32(embedding[last])
+    bank.index_copy_(0, index, unit_rows(moved).to(bank.dtype))
 
 
 class ContrastSampler(nn.Module):
@@ -180,6 +183,8 @@ class CRDConfig(MethodConfig):
     """K; with fewer images of other classes in the training set, all that can be had."""
     temperature: float = tunable(0.07, low=0.02, high=0.5, log=True, gt=0)
     momentum: float = tunable(0.5, low=0.0, high=0.9, ge=0, lt=1)  # of the banks
+    bank_dtype: Literal["float32", "float16"] = "float32"
+    """float16 halves the banks; a loss is computed in float32 all the same."""
     mode: Literal["exact", "relax"] = "exact"
     """The positive: the image itself, or any image of its class."""
     ce_weight: float = tunable(1.0, low=0.0, high=1.0, ge=0)
@@ -203,13 +208,20 @@ class CRD(Distiller):
         self.sampler = ContrastSampler(setup.train_labels, config.negatives, config.mode)
         self.student_embedding = nn.Linear(setup.student.shapes["pooled"][0], width)
         self.teacher_embedding = nn.Linear(teacher.shapes["pooled"][0], width)
+        kind = getattr(torch, config.bank_dtype)
         bound = math.sqrt(3 / width)  # rows of about unit length (RepDistiller crd/memory.py)
         for side in ("student", "teacher"):
-            bank = torch.empty(setup.train_size, width, device=setup.draws.device)
+            bank = torch.empty(setup.train_size, width, device=setup.draws.device, dtype=kind)
             bank.uniform_(-bound, bound, generator=setup.draws.generator)
             self.register_buffer(f"{side}_bank", bank)
             self.register_buffer(f"{side}_log_z", torch.tensor(math.inf))
         self._draws = setup.draws
+
+    @classmethod
+    def memory(cls, config: CRDConfig, train_size: int) -> int:
+        """Two banks, and two whole numbers an image to draw negatives by."""
+        number = torch.finfo(getattr(torch, config.bank_dtype)).bits // 8
+        return train_size * 2 * (config.feature_dim * number + torch.int64.itemsize)
 
     def student_taps(self) -> tuple[str, ...]:
         """The pooled feature."""

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
-from suite import choices, distributed, features, methods, models
+from suite import choices, distributed, features, memory, methods, models
 from suite.config import RunConfig, Runtime
 from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
@@ -78,7 +78,7 @@ def make_fabric(config: RunConfig, runtime: Runtime) -> Fabric:
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
     # Deterministic mode would also fill every new tensor, a tenth of a step; none is read unwritten
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if config.train.precision == "16-mixed" and not _uses_cuda(runtime):
+    if config.train.precision == "16-mixed" and device_of(runtime).type != "cuda":
         raise UserError("train.precision '16-mixed' needs a GPU; on a CPU: 32-true, bf16-mixed")
     alone = runtime.devices * runtime.nodes == 1
     fabric = Fabric(
@@ -93,8 +93,10 @@ def make_fabric(config: RunConfig, runtime: Runtime) -> Fabric:
     return fabric
 
 
-def _uses_cuda(runtime: Runtime) -> bool:
-    return runtime.accelerator != "cpu" and torch.cuda.is_available()
+def device_of(runtime: Runtime) -> torch.device:
+    """The kind of device that a run takes on this machine."""
+    on_gpu = runtime.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
 
 
 def build_trainer(
@@ -152,7 +154,12 @@ def build_distiller(
     fabric: Fabric,
     stream: torch.Generator,
 ) -> Distiller:
-    """The method, on the device. Raises :class:`suite.distiller.UnsupportedPair`."""
+    """The method, on the device.
+
+    Raises :class:`suite.distiller.UnsupportedPair`, and :class:`UserError` when the device has too
+    little memory for it.
+    """
+    memory.require(config.method, len(data.train_labels), memory.of_device(fabric.device))
     method = methods.find(config.method.name)
     batch_size = config.train.batch_size
 

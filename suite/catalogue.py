@@ -30,6 +30,8 @@ class Entry:
     """Trained beside the student and then dropped or kept."""
     deploy_parameters: int
     """That the deployed network has more than the plain student."""
+    memory: int
+    """Bytes that it keeps for :data:`TRAIN_IMAGES` training images."""
     options: str
 
 
@@ -48,7 +50,7 @@ def _entry(name: str, student: TappedModel, teacher: TappedModel) -> Entry:
         with seeded_globals(0, "catalogue"):
             built = method(config, _setup(student, teacher if method.uses_teacher else None))
     except UnsupportedPair as reason:
-        return Entry(name, method.paper, str(reason), 0, 0, options)
+        return Entry(name, method.paper, str(reason), 0, 0, 0, options)
     shipped = count_parameters(built.deploy(student))
     return Entry(
         name=name,
@@ -56,6 +58,7 @@ def _entry(name: str, student: TappedModel, teacher: TappedModel) -> Entry:
         needs=_needs(built),
         train_parameters=count_parameters(built),
         deploy_parameters=shipped - count_parameters(student),
+        memory=method.memory(config, TRAIN_IMAGES),
         options=options,
     )
 

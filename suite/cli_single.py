@@ -70,11 +70,13 @@ def list_methods(
     ] = None,
 ) -> None:
     """What methods read, what they add to training and to the deployed network, their papers."""
-    from suite.catalogue import STUDENT, TEACHER, catalogue
+    from suite.catalogue import STUDENT, TEACHER, TRAIN_IMAGES, catalogue
 
     for entry in catalogue(names):
         console.print(f"[bold]{entry.name}[/bold]  {entry.paper}", soft_wrap=True)
         extra = f"{entry.train_parameters:,} to training, {entry.deploy_parameters:,} deployed"
+        if entry.memory:
+            extra += f", {entry.memory / 1e6:.0f} MB for {TRAIN_IMAGES:,} training images"
         console.print(f"  reads {entry.needs}\n  adds {extra}", highlight=False, soft_wrap=True)
         console.print(f"  options: {entry.options}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"added: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")

@@ -47,6 +47,12 @@ class Combined(Distiller):
             )
         self._shipped = rebuild[0] if rebuild else next(iter(self.parts))
 
+    @classmethod
+    def memory(cls, config: Any, train_size: int) -> int:
+        """That of all parts."""
+        parts = cls.parts.items()
+        return sum(part.memory(getattr(config, name), train_size) for name, part in parts)
+
     def _named(self) -> list[tuple[str, Distiller]]:
         return [(name, self.methods[name]) for name in self.parts]  # type: ignore[misc]
 

@@ -131,6 +131,14 @@ class Distiller(nn.Module, ABC):
         self.config = config
         self.gather = setup.gather
 
+    @classmethod
+    def memory(cls, config: Any, train_size: int) -> int:  # noqa: ARG003
+        """Bytes kept on the device for ``train_size`` training images together (banks, tables).
+
+        Asked before the method is built, so that what cannot fit is refused in one line.
+        """
+        return 0
+
     def student_taps(self) -> tuple[str, ...]:
         """Names of the student's inner activations that :meth:`losses` reads."""
         return ()

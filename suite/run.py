@@ -8,21 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 
-from suite import models
-from suite.build import Ground, build_distiller, build_trainer, make_fabric
-from suite.config import RunConfig, RunSpec, Runtime
-from suite.data import Dataset, load
+from suite.build import Ground, build_trainer, make_fabric
+from suite.config import RunSpec, Runtime
 from suite.engine import Trainer
-from suite.errors import UserError
 from suite.pack import Interrupted, Pack, shared
 from suite.record import RunDirectory, now
 from suite.result import write_result
-from suite.rng import generator, seeded_globals
 
-__all__ = ["Interrupted", "check", "run", "run_packed"]
+__all__ = ["Interrupted", "run", "run_packed"]
 log = logging.getLogger(__name__)
 
 
@@ -126,40 +120,3 @@ def _logging_to(directory: RunDirectory) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
-
-
-def check(specs: Sequence[RunSpec], runtime: Runtime) -> dict[RunSpec, UserError]:
-    """The runs whose models or method cannot work on their pair, with the reason, untrained.
-
-    Builds every distinct combination of data, models and method once, on the CPU and with random
-    weights, and trains nothing. Raises :class:`UserError` when the data cannot be loaded.
-    """
-    found: dict[str, UserError | None] = {}
-    data: dict[str, Dataset] = {}
-    faults = {}
-    for spec in specs:
-        config = spec.config
-        combination = config.model_dump_json(include={"data", "student", "teacher", "method"})
-        if combination not in found:
-            place = config.data.model_dump_json()
-            if place not in data:
-                data[place] = load(config.data, runtime.data_root)
-            found[combination] = _fault(config, data[place])
-        fault = found[combination]
-        if fault is not None:
-            faults[spec] = fault
-    return faults
-
-
-def _fault(config: RunConfig, data: Dataset) -> UserError | None:
-    fabric = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
-    try:
-        with seeded_globals(0, "check"):
-            student = models.create(config.student, data.num_classes, data.image_shape)
-            teacher = None
-            if config.teacher is not None:
-                teacher = models.create(config.teacher, data.num_classes, data.image_shape).eval()
-        build_distiller(config, data, student, teacher, fabric, generator(0, "check"))
-    except UserError as fault:
-        return fault
-    return None

@@ -208,6 +208,30 @@ class _NoReadBack(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
+def what_grows_with_the_training_set_is_declared(
+    method: type[Distiller],
+    make_setup: MakeSetup,
+    batch: Batch,  # noqa: ARG001
+) -> None:
+    """What ten times the images make the method keep is within what ``memory`` says."""
+    (few, said_of_few), (many, said_of_many) = (_kept(method, make_setup, n) for n in (1, 10))
+    grown, said = many - few, said_of_many - said_of_few
+    expect(grown <= said, f"it keeps {grown} bytes more, and memory() says {said}")
+
+
+def _kept(method: type[Distiller], make_setup: MakeSetup, times: int) -> tuple[int, int]:
+    """Bytes in parameters and buffers for ``times`` the images, and what ``memory`` says."""
+
+    def enlarged() -> Setup:
+        setup = make_setup()
+        return replace(setup, train_labels=setup.train_labels.repeat(times))
+
+    bench = Bench.of(method, enlarged)
+    state = [*bench.distiller.parameters(), *bench.distiller.buffers()]
+    said = method.memory(bench.distiller.config, bench.setup.train_size)
+    return sum(tensor.nbytes for tensor in state), said
+
+
 READ_BACK = {
     torch.ops.aten._local_scalar_dense.default,  # item(), float(), bool()
     torch.ops.aten.nonzero.default,
@@ -227,6 +251,7 @@ CHECKS = (
     training_lowers_the_loss,
     the_deployed_network_maps_images_to_logits,
     a_step_reads_no_value_back,
+    what_grows_with_the_training_set_is_declared,
 )
 """Every check over a pair: ``check(method, make_setup, batch)``."""
 

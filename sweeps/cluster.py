@@ -59,7 +59,7 @@ class Cluster(Closed):
             "nodes": runtime.nodes,
             "ntasks_per_node": runtime.devices if several else None,
             "srun_args": ["--kill-on-bad-exit=1"] if several else None,
-            "gpus_per_node": self._gpus(runtime) or None,
+            "gpus_per_node": self.gpus_of(runtime) or None,
             "cpus_per_task": self.cpus,
             "mem": f"{self.memory_gb}GB",
             "time": self.minutes,
@@ -71,5 +71,6 @@ class Cluster(Closed):
         }
         return {key: value for key, value in (wanted | further).items() if value is not None}
 
-    def _gpus(self, runtime: Runtime) -> int:
+    def gpus_of(self, runtime: Runtime) -> int:
+        """GPUs of each node of a job."""
         return 0 if runtime.accelerator == "cpu" else max(self.gpus, runtime.devices)

@@ -169,9 +169,12 @@ class _Sweep:
 
     def without_unsupported(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """Leave out, with the reason, the runs whose method cannot work on their pair."""
-        from suite.run import check
+        from suite.preflight import check
 
-        reasons = check(specs, self.runtime)
+        findings = check(specs, self.runtime, self._room())
+        reasons = findings.faults
+        for note in findings.notes:
+            self.console.print(f"memory: {note}", highlight=False)
         for label, reason in dict.fromkeys((spec.label, str(e)) for spec, e in reasons.items()):
             self.console.print(f"left out: {label}: {reason}", highlight=False)
         for spec, error in reasons.items():
@@ -179,6 +182,16 @@ class _Sweep:
             directory.start(spec.model_dump(mode="json"))
             directory.write_failure(error)
         return [spec for spec in specs if spec not in reasons]
+
+    def _room(self) -> int | None:
+        """Bytes of the device that trains; None for a cluster's GPUs, which the jobs will see."""
+        from suite.build import device_of
+        from suite.memory import of_device
+
+        if not _on_slurm(self.how):
+            return of_device(device_of(self.runtime))
+        cluster = Cluster.load(self.how.cluster)
+        return None if cluster.gpus_of(self.runtime) else cluster.memory_gb * 10**9
 
     def summary(self, manifest: Path) -> Summary:
         """Count, and print what is not finished and why."""

@@ -92,9 +92,9 @@ def search(
 
 def _check_pairs(plan: SearchPlan, runtime: Runtime) -> None:
     """Refuse a method that cannot work on the pair, before anything is trained."""
-    from suite.run import check
+    from suite.preflight import check
 
-    faults = check([tuning.templates[0] for tuning in plan.tunings], runtime)
+    faults = check([tuning.templates[0] for tuning in plan.tunings], runtime).faults
     if faults:
         lines = [f"  {spec.label}: {fault}" for spec, fault in faults.items()]
         raise ConfigError("\n".join([f"search {plan.name}: {len(lines)} fault(s)", *lines]))

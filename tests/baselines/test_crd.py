@@ -244,6 +244,31 @@ def test_a_step_trains_the_student_and_both_embeddings_and_moves_only_its_rows(m
         assert bank[batch.index].norm(dim=1).tolist() == pytest.approx([1.0] * len(batch))
 
 
+@pytest.mark.parametrize("dense", [True, False])
+def test_banks_in_half_precision_lose_three_digits_and_take_half_the_memory(monkeypatch, dense):
+    monkeypatch.setattr(crd, "DENSE_SCORES", 32 if dense else 0)
+    setup, whole = _method()
+    half = _method(bank_dtype="float16")[1]
+    half.load_state_dict(whole.state_dict())
+    batch = make_batch(setup)
+    taps = [it["pooled"].detach() for it in run_both(setup, whole, batch)]
+    contrast_index = whole.sampler(batch.index, setup.draws)
+    losses = [it.contrast(*taps, batch.index, contrast_index) for it in (whole, half)]
+    assert losses[1].dtype == torch.float32
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=1e-3)
+    assert half.student_bank.dtype == half.teacher_bank.dtype == torch.float16
+    assert half.student_bank.nbytes * 2 == whole.student_bank.nbytes
+    assert torch.allclose(half.student_bank.float(), whole.student_bank, atol=1e-3)
+
+
+@pytest.mark.parametrize("bank_dtype", ["float32", "float16"])
+def test_the_memory_it_declares_is_what_it_keeps_for_its_images(bank_dtype):
+    setup, method = _method(bank_dtype=bank_dtype)
+    kept = [method.student_bank, method.teacher_bank, method.sampler.labels]
+    kept.append(method.sampler.by_class)
+    assert CRD.memory(method.config, setup.train_size) == sum(it.nbytes for it in kept)
+
+
 def test_a_batch_of_one_works():
     setup, method = _method()
     batch = make_batch(setup, size=1)

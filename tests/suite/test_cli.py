@@ -79,6 +79,19 @@ def test_one_failing_run_leaves_the_others_alone_and_is_reported(capsys, tmp_pat
     assert "not finished: kd seed 0: failed: the loss is not finite" in out
 
 
+def test_a_method_that_the_device_has_no_room_for_is_left_out_and_the_others_train(
+    capsys, tmp_path
+):
+    status, out, _ = sweep(
+        capsys, tmp_path, f"{TINY} methods=[scratch,crd] crd.feature_dim=10000000000"
+    )
+    out = " ".join(out.split())
+    assert "memory: crd keeps 5120.0 GB on the device for 64 training images" in out
+    assert "left out: crd: method crd: keeps 5120.0 GB" in out
+    assert "2 of 3 runs finished" in out
+    assert status == 2
+
+
 def test_a_damaged_checkpoint_is_named_and_kept(capsys, tmp_path):
     sweep(capsys, tmp_path, f"{TINY} methods=[scratch]")
     (result,) = tmp_path.rglob("result.json")
@@ -107,6 +120,7 @@ def test_a_record_can_be_trained_again_elsewhere_with_the_same_bits(capsys, tmp_
 
 def test_the_lists_name_methods_models_and_data_sets(capsys):
     assert "Hinton et al." in run(capsys, "methods")[1]
+    assert "52 MB for 50,000 training images" in " ".join(run(capsys, "methods", "crd")[1].split())
     assert "2,255,156" in run(capsys, "models", "cifar_wrn_40_2")[1]
     assert "cifar100" in run(capsys, "data")[1]
 

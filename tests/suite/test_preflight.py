@@ -1,0 +1,66 @@
+"""What cannot work is found before anything is trained, memory included."""
+
+import pytest
+
+from suite import memory, models
+from suite.build import build_distiller, make_fabric
+from suite.config import MethodSpec, RunSpec, Runtime, parse
+from suite.data import load
+from suite.errors import UserError
+from suite.preflight import check
+from suite.rng import generator
+
+RUNTIME = Runtime(accelerator="cpu", tracker="none")
+GIGANTIC = {"feature_dim": 10**10}  # 512 images x 2 banks x 10^10 numbers: 41 TB
+
+
+def spec(method, **options):
+    config = {
+        "data": {"name": "fake"},
+        "student": {"name": "cifar_resnet8"},
+        "teacher": {"name": "cifar_resnet8", "pretrained": True},
+        "method": {"name": method, "options": options},
+        "optimizer": {"lr": 0.1},
+        "train": {"epochs": 1},
+    }
+    return parse(RunSpec, {"config": config, "experiment": "e", "label": method}, "test")
+
+
+def test_a_pair_that_a_method_cannot_take_is_a_fault_and_the_others_are_none():
+    impossible = spec("fitnet", hint="layer9")
+    found = check([spec("kd"), impossible, spec("crd")], RUNTIME)
+    assert list(found.faults) == [impossible]
+    assert "layer9" in str(found.faults[impossible])
+    assert found.notes == ()
+
+
+def test_what_the_device_has_no_room_for_is_a_fault_that_names_both_sizes():
+    small = spec("crd", bank_dtype="float16")
+    found = check([small, spec("kd")], RUNTIME, room=100_000)
+    assert list(found.faults) == [small]
+    assert str(found.faults[small]) == (
+        "method crd: keeps 0.3 MB for 512 training images, and the device has 0.1 MB"
+    )
+
+
+def test_large_memory_is_noted_also_in_a_combination():
+    notes = check([spec("crd+kd", crd=GIGANTIC)], RUNTIME).notes
+    assert notes == ("crd+kd keeps 40960.0 GB on the device for 512 training images",)
+
+
+def test_a_device_that_is_not_known_is_not_judged_by_this_machine():
+    assert check([spec("crd", **GIGANTIC)], RUNTIME).faults == {}
+
+
+def test_what_is_built_all_the_same_is_refused_before_memory_is_asked_for():
+    config = spec("crd", **GIGANTIC).config
+    data = load(config.data, RUNTIME.data_root)
+    network = models.create(config.student, data.num_classes, data.image_shape)
+    fabric = make_fabric(config, RUNTIME)
+    with pytest.raises(UserError, match=r"crd: keeps 40960\.0 GB for 512 .* has \d+\.\d GB"):
+        build_distiller(config, data, network, network, fabric, generator(0, "method"))
+
+
+def test_the_papers_banks_on_imagenet_are_1_3_gb():
+    """1,281,167 images x 2 x (128 x 4 + 8) bytes."""
+    assert memory.kept(MethodSpec(name="crd"), 1_281_167) == 1_332_413_680
