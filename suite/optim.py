@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from typing import Any, cast
 
 import torch
@@ -35,6 +36,22 @@ def make_optimizer(config: OptimizerConfig, module: nn.Module, *, fused: bool = 
         **extra,
     )
     return optimizer
+
+
+def describe_groups(optimizer: Optimizer, module: nn.Module) -> list[dict[str, Any]]:
+    """What is trained: of each group its weight decay and how many parameters of which part.
+
+    A part is the first two names of a parameter in ``module``: ``student.model``,
+    ``distiller.regressor``.
+    """
+    part = {it: ".".join(name.split(".")[:2]) for name, it in module.named_parameters()}
+    groups = []
+    for group in optimizer.param_groups:
+        counts: Counter[str] = Counter()
+        for parameter in group["params"]:
+            counts[part[parameter]] += parameter.numel()
+        groups.append({"weight_decay": group["weight_decay"], "parameters": dict(counts)})
+    return groups
 
 
 def match_layouts(optimizer: Optimizer) -> None:

@@ -14,6 +14,7 @@ from suite import checkpoint, choices, features, select
 from suite.config import RunConfig, RunSpec
 from suite.engine import Trainer
 from suite.models import count_macs, count_parameters, weights_sha256
+from suite.optim import describe_groups
 from suite.provenance import provenance
 from suite.record import now, write_atomically, write_json
 from suite.taps import TappedModel
@@ -59,6 +60,7 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
                 "train_extra": count_parameters(distiller),
                 "deploy": count_parameters(deployed),
             },
+            "optimizer_groups": describe_groups(trainer.optimizer, trainer.step),
             "macs": {
                 "student": count_macs(student.model, image_shape),
                 "teacher": _or_none(teacher, lambda it: count_macs(it.model, image_shape)),

@@ -8,7 +8,7 @@ from torch import nn
 
 from suite.config import OptimizerConfig, ScheduleConfig
 from suite.errors import UserError
-from suite.optim import make_optimizer, make_schedule, match_layouts
+from suite.optim import describe_groups, make_optimizer, make_schedule, match_layouts
 
 
 def rates(schedule_config, epochs, lr=0.05):
@@ -116,3 +116,20 @@ def test_the_rate_is_scaled_with_the_global_batch_only_where_its_own_batch_is_na
     assert OptimizerConfig(lr=0.1, lr_batch_size=256).at(1024).lr == 0.4
     assert OptimizerConfig(lr=0.1, lr_batch_size=256).at(64).lr == 0.025
     assert OptimizerConfig(lr=0.1).at(1024).lr == 0.1
+
+
+def test_groups_say_what_is_trained_and_what_decays():
+    """A 3x2 weight decays and its bias of 3 does not; batch normalisation has 3 + 3; one frozen."""
+    step = nn.ModuleDict(
+        {
+            "student": nn.ModuleDict({"model": nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))}),
+            "distiller": nn.ModuleDict({"embed": nn.Linear(2, 3), "fixed": nn.Linear(5, 5)}),
+        }
+    )
+    step["distiller"]["fixed"].requires_grad_(False)
+    config = OptimizerConfig(lr=0.1, weight_decay=5e-4, decay_norm_and_bias=False)
+    groups = describe_groups(make_optimizer(config, step), step)
+    assert sorted(groups, key=lambda group: group["weight_decay"]) == [
+        {"weight_decay": 0.0, "parameters": {"student.model": 9, "distiller.embed": 3}},
+        {"weight_decay": 5e-4, "parameters": {"student.model": 6, "distiller.embed": 6}},
+    ]

@@ -95,6 +95,8 @@ def test_the_record_says_what_was_trained_and_on_what(store):
     assert result["provenance"]["versions"]["torch"] == torch.__version__.split("+")[0]
     assert result["parameters"]["deploy"] == result["parameters"]["student"]
     assert result["parameters"]["train_extra"] == 0
+    trained = [group["parameters"] for group in result["optimizer_groups"]]
+    assert trained == [{"student.model": result["parameters"]["student"]}]
 
 
 def test_the_saved_weights_are_those_of_the_record(store):
