@@ -21,11 +21,14 @@ from torch.nn import functional
 from baselines import _denoisers as denoisers
 from baselines import _diffusion as diffusion
 from baselines._adapters import BatchNorm, pool_to_smaller
+from baselines._losses import in_float32
 from baselines.kd import kd_loss
 from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
 from suite.rng import Draws
 from suite.taps import Outputs
 
+SILENCE = 1e-6
+"""Least amplitude of signal and of noise whose ratio is told, 120 dB from one to the other."""
 INSPECT_SEED = 0
 """Of the noise in :meth:`DiffKD.inspect`, which must not move the training stream."""
 
@@ -58,6 +61,27 @@ class Refined(NamedTuple):
     ddim: Tensor  # scalar, the diffusion loss on the teacher
     reconstruction: Tensor | None  # scalar, of the autoencoder
     gamma: Tensor  # [B], share of signal that the noise adapter leaves
+
+
+@torch.no_grad()
+def health(refined: Refined, *, centred: bool) -> dict[str, Tensor]:
+    """Whether the noise adapter keeps adding noise, and denoising leads towards the teacher.
+
+    ``gamma``: the share of signal that is left, 0..1; ``snr_db``: signal to noise where denoising
+    starts, in dB; ``cosine_before`` and ``cosine_after``: of student and teacher, without and with
+    denoising, mean over the batch; ``centred`` for logits, of which only differences matter.
+    """
+    before, after, target = (in_float32(it).flatten(1) for it in refined[:3])  # [B, C H W]
+    gamma = in_float32(refined.gamma)
+    signal, noise = gamma * before.square().mean(1).sqrt(), (1 - gamma).clamp(min=SILENCE)
+    if centred:
+        before, after, target = (it - it.mean(1, keepdim=True) for it in (before, after, target))
+    return {
+        "gamma": gamma.mean(),
+        "snr_db": 20 * (signal.clamp(min=SILENCE) / noise).log10().mean(),
+        "cosine_before": functional.cosine_similarity(before, target).mean(),
+        "cosine_after": functional.cosine_similarity(after, target).mean(),
+    }
 
 
 class Place(nn.Module):
@@ -158,7 +182,8 @@ class DiffKD(Distiller):
             terms[f"{place}_ddim"] = settings.ddim_weight * refined.ddim
             if refined.reconstruction is not None:
                 terms[f"{place}_rec"] = settings.reconstruction_weight * refined.reconstruction
-            self._health[f"{place}_gamma"] = refined.gamma.detach().mean()
+            figures = health(refined, centred=place == "logits")
+            self._health |= {f"{place}_{name}": it for name, it in figures.items()}
         return terms
 
     def _refine(self, place: str, student: Outputs, teacher: Outputs, draws: Draws) -> Refined:
@@ -178,7 +203,7 @@ class DiffKD(Distiller):
         return settings.logits_weight * kd_loss(*logits, settings.temperature)
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """``*_gamma``: the share of signal that the noise adapter leaves, 0..1."""
+        """Per place what :func:`health` says of the last batch."""
         return dict(self._health)
 
     @torch.no_grad()

@@ -1,14 +1,17 @@
 """DiffKD against its reference code, both places, and what may and may not get gradients."""
 
+import math
+
 import pytest
 import torch
 from golden_numbers import PRECISIONS
 from method_setup import make_batch, make_progress, make_setup, run_both
 from torch.nn import functional
 
-from baselines.diffkd import DiffKD, DiffKDConfig, Place
+from baselines.diffkd import DiffKD, DiffKDConfig, Place, Refined, health
 from baselines.kd import kd_loss
 from suite.rng import seeded_globals
+from suite.taps import Outputs
 
 OURS = {  # the reference's names -> ours, longest first
     "ae.encoder.": "encoder.",
@@ -149,12 +152,56 @@ def test_weights_scale_their_terms():
     assert ratios == pytest.approx(want, rel=1e-5)
 
 
-def test_gamma_is_logged_and_lies_between_zero_and_one():
+def test_the_health_of_both_places_is_logged():
     setup, distiller = make()
     terms_of(setup, distiller, make_batch(setup))
-    gammas = distiller.diagnostics()
-    assert set(gammas) == {"map_gamma", "logits_gamma"}
-    assert all(0 < gamma < 1 for gamma in gammas.values())
+    found = distiller.diagnostics()
+    names = ("gamma", "snr_db", "cosine_before", "cosine_after")
+    assert set(found) == {f"{place}_{name}" for place in ("map", "logits") for name in names}
+    assert all(0 < found[f"{place}_gamma"] < 1 for place in ("map", "logits"))
+
+
+def refined(gamma):
+    """Before denoising at right angles to the teacher, afterwards along it."""
+    before, target = torch.eye(2)[:, None, :, None].expand(2, 3, 2, 1).unbind()
+    before, target = before[None], target[None]
+    return Refined(before, 2 * target, target, torch.zeros(()), None, torch.tensor([gamma]))
+
+
+def test_health_by_hand():
+    """Three channels, each (1, 0): root mean square 0.7071; 0.75 x 0.7071 to 0.25 is 6.532 dB."""
+    found = health(refined(0.75), centred=False)
+    assert found["gamma"] == 0.75
+    assert found["snr_db"].item() == pytest.approx(20 * math.log10(3 * math.sqrt(0.5)), abs=1e-4)
+    assert found["cosine_before"] == 0
+    assert found["cosine_after"].item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_health_stays_finite_when_the_adapter_adds_no_noise_or_nothing_else(gamma):
+    assert all(it.isfinite() for it in health(refined(gamma), centred=True).values())
+
+
+def test_trained_denoising_brings_the_student_nearer_to_the_teacher():
+    """Both networks and the batch stay as they are; what is trained is the method alone."""
+    with seeded_globals(0, "method_init"):
+        setup, distiller = make()
+    batch = make_batch(setup, 16)
+    student, teacher = (
+        Outputs(it.logits.detach(), {"map": it["map"].detach()})
+        for it in run_both(setup, distiller, batch)
+    )
+    optimizer = torch.optim.Adam(distiller.parameters(), lr=3e-3)
+    history = []
+    for step in range(60):
+        terms = distiller.losses(batch, student, teacher, make_progress(step=step))
+        history.append([terms["map_kd"].item(), terms["logits_kd"].item()])
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        optimizer.step()
+    assert all(last < 0.5 * first for first, last in zip(history[0], history[-1], strict=True))
+    found = distiller.diagnostics()
+    assert found["map_cosine_after"] > found["map_cosine_before"] + 0.5
 
 
 def test_inspection_is_repeatable_and_leaves_the_stream_alone():
