@@ -7,6 +7,7 @@ need no state. The loop itself, over the batches that several runs may share, is
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from suite.meter import Meter
 from suite.optim import make_optimizer, make_schedule, match_layouts
 from suite.record import RunDirectory
 from suite.taps import Outputs, TappedModel
+
+log = logging.getLogger(__name__)
 
 
 class DivergedError(RuntimeError):
@@ -203,7 +206,7 @@ class Trainer:
         row = self._row()
         if position.epoch % train.eval_every == 0 or position.epoch == train.epochs:
             row |= self.evaluate()
-        row = _finite(row)
+        row = _finite(row, last=position.epoch == train.epochs)
         if self.fabric.is_global_zero:
             self.run.append_metrics(row)
             if position.epoch in self._keep_features_after:
@@ -288,15 +291,22 @@ class Trainer:
         self._globals = _global_streams(self.fabric.device)
 
 
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """The row without diagnostics that are not finite; raises when anything else is not."""
+def _finite(row: dict[str, Any], *, last: bool) -> dict[str, Any]:
+    """The row without what is not finite and does no harm; raises when anything else is not.
+
+    Diagnostics do none. Nor does the likelihood of evaluation images before the last epoch: early
+    on, the running statistics of batch normalisation may lag so far behind that logits overflow.
+    Were it the weights, the next epoch's loss would say so.
+    """
     broken = [name for name, value in row.items() if not math.isfinite(value)]
-    losses = [name for name in broken if not name.startswith("diagnostics/")]
-    if losses:
+    figures = [name for name in broken if not name.startswith("diagnostics/")]
+    if any(last or not name.endswith("/nll") for name in figures):
         raise DivergedError(
-            f"the loss is not finite in epoch {row['epoch']}: {', '.join(losses)}; "
+            f"the loss is not finite in epoch {row['epoch']}: {', '.join(figures)}; "
             "lower optimizer.lr or the method's weights"
         )
+    if figures:
+        log.warning("epoch %d: %s: not finite, left out", row["epoch"], ", ".join(figures))
     return {name: value for name, value in row.items() if name not in broken}
 
 

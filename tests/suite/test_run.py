@@ -1,11 +1,13 @@
 """One run from config to record: resume to the bit, provenance, clear errors."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -15,7 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from suite.config import RunSpec, Runtime, parse
+from suite.engine import DivergedError
 from suite.errors import UserError
+from suite.evaluate import evaluate
 from suite.features import epochs_to_keep
 from suite.models import TeacherError, weights_sha256
 from suite.record import TEACHERS, RunDirectory
@@ -301,6 +305,33 @@ def test_a_diverging_run_says_so(store, tmp_path):
     spec = student_spec(store[1], optimizer={"lr": 1e30})
     with pytest.raises(RuntimeError, match=r"loss is not finite in epoch \d+: .*optimizer\.lr"):
         run(spec, runtime(tmp_path))
+
+
+@pytest.mark.parametrize("overflows", [1, 2])
+def test_logits_that_overflow_in_evaluation_stop_a_run_only_at_its_end(
+    store, tmp_path, monkeypatch, overflows
+):
+    copy_of_teacher(store, tmp_path)
+    spec = student_spec(store[1], epochs=2)
+    splits = []
+
+    def overflowing(*arguments):
+        found = evaluate(*arguments)
+        splits.append(found)  # two splits an epoch
+        return replace(found, figures=found.figures | {"nll": math.inf}) if late() else found
+
+    def late():
+        return (len(splits) + 1) // 2 == overflows
+
+    monkeypatch.setattr("suite.engine.evaluate", overflowing)
+    if overflows == 2:
+        with pytest.raises(DivergedError, match="not finite in epoch 2: val/nll, test/nll"):
+            run(spec, runtime(tmp_path))
+        return
+    run(spec, runtime(tmp_path))
+    rows = RunDirectory.of(tmp_path, "experiment", spec.run_id).read_metrics()
+    assert ["val/nll" in row for row in rows] == [False, True]
+    assert all("val/top1_percent" in row for row in rows)
 
 
 def test_bf16_trains_and_fp16_says_that_it_needs_a_gpu(store, tmp_path):
