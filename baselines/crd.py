@@ -76,8 +76,8 @@ def _scores(anchor: Tensor, bank: Tensor, index: Tensor) -> Tensor:
     """Inner products of each anchor with its rows of the bank: [B, K + 1]."""
     if len(bank) <= DENSE_SCORES * index.shape[1]:
         return (anchor @ bank.to(anchor.dtype).T).gather(1, index)
-    kind = anchor.dtype
-    chunks = [bank[index[rows]].to(kind) @ anchor[rows, :, None] for rows in _chunks(bank, index)]
+    dtype = anchor.dtype
+    chunks = [bank[index[rows]].to(dtype) @ anchor[rows, :, None] for rows in _chunks(bank, index)]
     return torch.cat(chunks).squeeze(2)
 
 
@@ -86,8 +86,8 @@ def _pull_back(slope: Tensor, bank: Tensor, index: Tensor) -> Tensor:
     if len(bank) <= DENSE_SCORES * index.shape[1]:
         weights = slope.new_zeros(len(slope), len(bank)).scatter_add_(1, index, slope)
         return weights @ bank.to(slope.dtype)
-    kind = slope.dtype
-    chunks = [slope[rows, None] @ bank[index[rows]].to(kind) for rows in _chunks(bank, index)]
+    dtype = slope.dtype
+    chunks = [slope[rows, None] @ bank[index[rows]].to(dtype) for rows in _chunks(bank, index)]
     return torch.cat(chunks).squeeze(1)
 
 
@@ -208,10 +208,10 @@ class CRD(Distiller):
         self.sampler = ContrastSampler(setup.train_labels, config.negatives, config.mode)
         self.student_embedding = nn.Linear(setup.student.shapes["pooled"][0], width)
         self.teacher_embedding = nn.Linear(teacher.shapes["pooled"][0], width)
-        kind = getattr(torch, config.bank_dtype)
+        dtype = getattr(torch, config.bank_dtype)
         bound = math.sqrt(3 / width)  # rows of about unit length (RepDistiller crd/memory.py)
         for side in ("student", "teacher"):
-            bank = torch.empty(setup.train_size, width, device=setup.draws.device, dtype=kind)
+            bank = torch.empty(setup.train_size, width, device=setup.draws.device, dtype=dtype)
             bank.uniform_(-bound, bound, generator=setup.draws.generator)
             self.register_buffer(f"{side}_bank", bank)
             self.register_buffer(f"{side}_log_z", torch.tensor(math.inf))

@@ -14,11 +14,12 @@ from suite import choices, distributed, features, memory, methods, models
 from suite.config import RunConfig, Runtime
 from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
-from suite.engine import Step, Trainer
+from suite.engine import Trainer
 from suite.errors import UserError
 from suite.evaluate import evaluate
 from suite.record import RunDirectory
 from suite.rng import Draws, derive_seed, generator, seeded_globals
+from suite.step import Step
 from suite.taps import Outputs, TappedModel
 from suite.teacher import Teacher
 

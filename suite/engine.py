@@ -16,17 +16,18 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from suite import checkpoint, distributed, features
 from suite.config import RunConfig
 from suite.data import Dataset
-from suite.distiller import Batch, Distiller, Progress
+from suite.distiller import Batch
 from suite.evaluate import evaluate
 from suite.graphs import Graphed
 from suite.meter import Meter
 from suite.optim import make_optimizer, make_schedule, match_layouts
 from suite.record import RunDirectory
+from suite.step import Step
 from suite.taps import Outputs, TappedModel
 
 log = logging.getLogger(__name__)
@@ -34,61 +35,6 @@ log = logging.getLogger(__name__)
 
 class DivergedError(RuntimeError):
     """The loss is no longer finite."""
-
-
-class _Watched(Progress):
-    """Notes whether somebody looks at ``step``."""
-
-    read = False
-
-    def __getattribute__(self, name: str) -> Any:
-        if name == "step":
-            object.__setattr__(self, "read", True)
-        return super().__getattribute__(name)
-
-
-class Step(nn.Module):
-    """What one optimizer step computes: student and method in one forward.
-
-    One module, so that distributed training and mixed precision wrap it as a whole.
-    """
-
-    def __init__(self, student: TappedModel, distiller: Distiller) -> None:
-        super().__init__()
-        self.student = student
-        self.distiller = distiller
-        self.reads_step = False
-        """Whether the method has looked at the step, which is another in every call."""
-
-    def forward(
-        self,
-        image: Tensor,
-        label: Tensor,
-        index: Tensor,
-        progress: tuple[int, ...],
-        teacher_logits: Tensor | None,
-        teacher_taps: Mapping[str, Tensor],
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Loss terms in float32 and the student's number of hits on the batch.
-
-        The teacher's outputs hold at least the taps that the method reads; no logits: no teacher.
-        """
-        place = _Watched(*progress)
-        student = self.student(image, self.distiller.student_taps()).float()
-        if teacher_logits is None:
-            teacher_logits = student.logits.new_empty(0)
-        wanted = {tap: teacher_taps[tap] for tap in self.distiller.teacher_taps()}
-        with torch.autocast(image.device.type, enabled=False):
-            terms = self.distiller.losses(
-                Batch(image, label, index),
-                student,
-                Outputs(teacher_logits, wanted),
-                place,
-            )
-            self.reads_step = self.reads_step or place.read
-            with torch.no_grad():
-                hits = (self.distiller.predict(student).argmax(1) == label).sum()
-        return terms, hits
 
 
 @dataclass

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from suite.config import Closed, Runtime, parse
 from suite.errors import UserError
 from sweeps import files
+from sweeps.jobs import available
 
+Executor = Literal["auto", "debug", "local", "slurm"]
 OWN = Path("~/.config/dskd-bench/cluster.yaml")
 SIGNAL_SECONDS = 120  # before its time limit, a job is told to save and asks to be requeued
 
@@ -74,3 +76,21 @@ class Cluster(Closed):
     def gpus_of(self, runtime: Runtime) -> int:
         """GPUs of each node of a job."""
         return 0 if runtime.accelerator == "cpu" else max(self.gpus, runtime.devices)
+
+
+def choose(executor: Executor, path: Path | None, jobs: int | None) -> Cluster | None:
+    """What SLURM jobs ask for, at most ``jobs`` at a time; None where this machine trains."""
+    if executor != "slurm" and not (executor == "auto" and available()):
+        return None
+    cluster = Cluster.load(path)
+    return cluster if jobs is None else cluster.model_copy(update={"max_jobs": jobs})
+
+
+def room(cluster: Cluster | None, runtime: Runtime) -> int | None:
+    """Bytes of the device that trains; None for a cluster's GPUs, which only the jobs will see."""
+    from suite.build import device_of
+    from suite.memory import of_device
+
+    if cluster is None:
+        return of_device(device_of(runtime))
+    return None if cluster.gpus_of(runtime) else cluster.memory_gb * 2**30

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import disk_usage
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 
@@ -15,9 +15,8 @@ from suite.config import RunSpec, Runtime
 from suite.errors import UserError
 from suite.record import read_json
 from sweeps.closing import Closing
-from sweeps.cluster import Cluster
+from sweeps.cluster import Cluster, Executor, choose, room
 from sweeps.expand import Plan, expand
-from sweeps.jobs import available
 from sweeps.local import LocalWorkers
 from sweeps.slurm import SlurmWorkers
 from sweeps.states import State, directory_of, state_of
@@ -26,7 +25,6 @@ from sweeps.worker import Worker, mirror
 
 MOST_PROBLEMS = 20  # lines about runs that are not finished
 FULL_BYTES = 2**20  # with less than that free, a disk is called full
-Executor = Literal["auto", "debug", "local", "slurm"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,8 @@ def launch(
     Raises :class:`suite.errors.UserError` before anything starts when the experiment is wrong.
     """
     console, how = console or Console(), how or How()
-    if not _on_slurm(how):
+    cluster = choose(how.executor, how.cluster, how.jobs)
+    if cluster is None:
         _check_slurm_is_not_needed(how, runtime)
     plan = expand(experiment, settings)
     manifest = plan.write_manifest(runtime.runs_root)
@@ -87,15 +86,11 @@ def launch(
     console.print(
         f"{plan.experiment}: {len(plan.runs)} runs, {len(plan.runs) - len(missing)} finished before"
     )
-    sweep = _Sweep(plan, runtime, since, how, console)
+    sweep = _Sweep(plan, runtime, since, how, cluster, console)
     possible = sweep.without_unsupported(missing) if missing else []
     if possible:
         sweep.train(possible)
     return sweep.summary(manifest)
-
-
-def _on_slurm(how: How) -> bool:
-    return how.executor == "slurm" or (how.executor == "auto" and available())
 
 
 def _check_slurm_is_not_needed(how: How, runtime: Runtime) -> None:
@@ -112,6 +107,7 @@ class _Sweep:
     runtime: Runtime
     since: float
     how: How
+    cluster: Cluster | None  # None: this machine trains
     console: Console
     interrupted: bool = False
     detached: bool = False
@@ -141,14 +137,10 @@ class _Sweep:
         self.fates = workers.fates(specs)
 
     def _start(self, specs: Sequence[RunSpec]) -> LocalWorkers | SlurmWorkers:
-        how = self.how
-        if not _on_slurm(how):
-            return LocalWorkers.start(specs, self.runtime, self.since, how.jobs)
-        cluster = Cluster.load(how.cluster)
-        if how.jobs is not None:
-            cluster = cluster.model_copy(update={"max_jobs": how.jobs})
+        if self.cluster is None:
+            return LocalWorkers.start(specs, self.runtime, self.since, self.how.jobs)
         workers = SlurmWorkers.start(
-            self.plan.experiment, specs, self.runtime, cluster, how.closing
+            self.plan.experiment, specs, self.runtime, self.cluster, self.how.closing
         )
         self.console.print(
             f"SLURM: {workers.submitted} jobs submitted, "
@@ -171,7 +163,7 @@ class _Sweep:
         """Leave out, with the reason, the runs whose method cannot work on their pair."""
         from suite.preflight import check
 
-        findings = check(specs, self.runtime, self._room())
+        findings = check(specs, self.runtime, room(self.cluster, self.runtime))
         reasons = findings.faults
         for note in findings.notes:
             self.console.print(f"memory: {note}", highlight=False)
@@ -182,16 +174,6 @@ class _Sweep:
             directory.start(spec.model_dump(mode="json"))
             directory.write_failure(error)
         return [spec for spec in specs if spec not in reasons]
-
-    def _room(self) -> int | None:
-        """Bytes of the device that trains; None for a cluster's GPUs, which the jobs will see."""
-        from suite.build import device_of
-        from suite.memory import of_device
-
-        if not _on_slurm(self.how):
-            return of_device(device_of(self.runtime))
-        cluster = Cluster.load(self.how.cluster)
-        return None if cluster.gpus_of(self.runtime) else cluster.memory_gb * 10**9
 
     def summary(self, manifest: Path) -> Summary:
         """Count, and print what is not finished and why."""
@@ -219,9 +201,8 @@ class _Sweep:
         if problems and disk_usage(runs_root).free < FULL_BYTES:  # reasons could not be written
             self.console.print(f"  No space left on the disk of {runs_root}", highlight=False)
         mendable = any(failure.get("user_error") for failure in failures.values())
-        return Summary(
-            manifest, finished, tuple(problems), mendable, self.interrupted, _on_slurm(self.how)
-        )
+        on_slurm = self.cluster is not None
+        return Summary(manifest, finished, tuple(problems), mendable, self.interrupted, on_slurm)
 
     def _reason(self, spec: RunSpec, state: State, failures: dict[RunSpec, Any]) -> str:
         if state is State.FAILED:

@@ -14,9 +14,7 @@ from suite.claims import Claim, ClaimLost, claim, holder
 from suite.config import ConfigError, Runtime
 from suite.errors import UserError
 from suite.record import TEACHERS
-from sweeps.cluster import Cluster
-from sweeps.jobs import available
-from sweeps.launch import Executor
+from sweeps.cluster import Cluster, Executor, choose, room
 from sweeps.local import workers_for
 from sweeps.search import export, tuned
 from sweeps.search.driver import Driver
@@ -77,7 +75,8 @@ def search(
     plan = load(name, settings, trials)
     if plan.name == TEACHERS:
         raise ConfigError(f"search {plan.name}: the name is taken by the teachers of all sweeps")
-    _check_pairs(plan, runtime)
+    cluster = choose(how.executor, how.cluster, how.jobs)
+    _check_pairs(plan, runtime, room(cluster, runtime))
     folder = runtime.runs_root / plan.name
     held = claim(folder)
     if held is None:
@@ -87,14 +86,14 @@ def search(
             "one driver at a time"
         )
     with held:
-        return _Search(plan, runtime, how, held, console).run()
+        return _Search(plan, runtime, how, cluster, held, console).run()
 
 
-def _check_pairs(plan: SearchPlan, runtime: Runtime) -> None:
-    """Refuse a method that cannot work on the pair, before anything is trained."""
+def _check_pairs(plan: SearchPlan, runtime: Runtime, most: int | None) -> None:
+    """Before training, refuse what cannot work on the pair or keeps over ``most`` bytes."""
     from suite.preflight import check
 
-    faults = check([tuning.templates[0] for tuning in plan.tunings], runtime).faults
+    faults = check([tuning.templates[0] for tuning in plan.tunings], runtime, most).faults
     if faults:
         lines = [f"  {spec.label}: {fault}" for spec, fault in faults.items()]
         raise ConfigError("\n".join([f"search {plan.name}: {len(lines)} fault(s)", *lines]))
@@ -102,16 +101,20 @@ def _check_pairs(plan: SearchPlan, runtime: Runtime) -> None:
 
 class _Search:
     def __init__(
-        self, plan: SearchPlan, runtime: Runtime, how: How, held: Claim, console: Console
+        self,
+        plan: SearchPlan,
+        runtime: Runtime,
+        how: How,
+        cluster: Cluster | None,
+        held: Claim,
+        console: Console,
     ) -> None:
-        self._plan, self._runtime, self._how = plan, runtime, how
+        self._plan, self._runtime, self._how, self._cluster = plan, runtime, how, cluster
         self._held, self._console = held, console
 
     def run(self) -> Summary:
         runs_root = self._runtime.runs_root
-        slurm = self._how.executor == "slurm" or (self._how.executor == "auto" and available())
-        cluster = self._cluster() if slurm else None
-        parallel = self._parallel(cluster)
+        parallel = self._parallel()
         storage = open_storage(runs_root / self._plan.name, self._how.storage)
         driver = Driver(self._plan, storage, runs_root, parallel, self._show)
         for study in driver.studies:
@@ -122,14 +125,14 @@ class _Search:
                 highlight=False,
             )
         try:
-            interrupted = self._drive(driver, cluster, parallel)
+            interrupted = self._drive(driver, parallel)
         finally:
             record = export.write(self._plan, driver.studies, runs_root)
         settings = [export.tuned_settings(self._plan, study) for study in driver.studies]
         chosen = [tuned.write(it, self._how.tuned_root) for it in settings if it is not None]
         return Summary(record, tuple(chosen), interrupted)
 
-    def _drive(self, driver: Driver, cluster: Cluster | None, parallel: int) -> bool:
+    def _drive(self, driver: Driver, parallel: int) -> bool:
         """Until the budget is spent; True when the user interrupted."""
         workers: Workers | None = None
         over = False
@@ -137,7 +140,7 @@ class _Search:
             while not (over := driver.step()):
                 self._held.check()
                 if workers is None:
-                    workers = self._workers(driver, cluster, parallel)
+                    workers = self._workers(driver, parallel)
                 workers.keep()
                 time.sleep(workers.poll_seconds)
         except KeyboardInterrupt:
@@ -152,28 +155,22 @@ class _Search:
                 workers.stop()
         return False
 
-    def _workers(self, driver: Driver, cluster: Cluster | None, parallel: int) -> Workers:
+    def _workers(self, driver: Driver, parallel: int) -> Workers:
         name = self._plan.name
-        if cluster is not None:
-            pool = SlurmPool(name, self._runtime, cluster)
+        if self._cluster is not None:
+            pool = SlurmPool(name, self._runtime, self._cluster)
             self._console.print(f"SLURM: {pool.submitted} jobs submitted")
             return pool
         if self._how.executor == "debug":
             return InProcess(name, self._runtime, driver.step)
         return LocalPool(name, self._runtime, parallel)
 
-    def _parallel(self, cluster: Cluster | None) -> int:
-        if cluster is not None:
-            return cluster.max_jobs
+    def _parallel(self) -> int:
+        if self._cluster is not None:
+            return self._cluster.max_jobs
         if self._how.executor == "debug":
             return 1
         return workers_for(self._runtime, self._how.jobs)
-
-    def _cluster(self) -> Cluster:
-        cluster = Cluster.load(self._how.cluster)
-        if self._how.jobs is not None:
-            cluster = cluster.model_copy(update={"max_jobs": self._how.jobs})
-        return cluster
 
     def _show(self, study: MethodStudy, trial: FrozenTrial) -> None:
         budget = study.tuning.settings.budget

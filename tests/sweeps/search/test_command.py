@@ -24,6 +24,15 @@ def start(path, root, *arguments):
     )
 
 
+def test_a_method_that_the_device_has_no_room_for_is_refused_before_anything_starts(tmp_path):
+    space = {"crd_weight": "tunable"}
+    path = simulated.write_search(tmp_path, methods={"crd": {"space": space}}, train={})
+    status, out = finish(start(path, tmp_path, "--set", "crd.feature_dim=10000000000"))
+    assert status == 2
+    assert "crd: method crd: keeps 5120.0 GB for 64 training images" in " ".join(out.split())
+    assert not (tmp_path / "runs").exists()
+
+
 def is_told(line):
     """Whether a journal line ends a trial, as complete or as pruned."""
     return '"op_code":6' in line and ('"state":1' in line or '"state":2' in line)

@@ -1,0 +1,67 @@
+"""What one optimizer step computes, for whatever wraps it: ranks, half precision, CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from suite.distiller import Batch, Distiller, Progress
+from suite.taps import Outputs, TappedModel
+
+
+class _Watched(Progress):
+    """Notes whether somebody looks at ``step``."""
+
+    read = False
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "step":
+            object.__setattr__(self, "read", True)
+        return super().__getattribute__(name)
+
+
+class Step(nn.Module):
+    """Student and method in one forward.
+
+    One module, so that distributed training and mixed precision wrap it as a whole.
+    """
+
+    def __init__(self, student: TappedModel, distiller: Distiller) -> None:
+        super().__init__()
+        self.student = student
+        self.distiller = distiller
+        self.reads_step = False
+        """Whether the method has looked at the step, which is another in every call."""
+
+    def forward(
+        self,
+        image: Tensor,
+        label: Tensor,
+        index: Tensor,
+        progress: tuple[int, ...],
+        teacher_logits: Tensor | None,
+        teacher_taps: Mapping[str, Tensor],
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Loss terms in float32 and the student's number of hits on the batch.
+
+        The teacher's outputs hold at least the taps that the method reads; no logits: no teacher.
+        """
+        place = _Watched(*progress)
+        student = self.student(image, self.distiller.student_taps()).float()
+        if teacher_logits is None:
+            teacher_logits = student.logits.new_empty(0)
+        wanted = {tap: teacher_taps[tap] for tap in self.distiller.teacher_taps()}
+        with torch.autocast(image.device.type, enabled=False):
+            terms = self.distiller.losses(
+                Batch(image, label, index),
+                student,
+                Outputs(teacher_logits, wanted),
+                place,
+            )
+            self.reads_step = self.reads_step or place.read
+            with torch.no_grad():
+                hits = (self.distiller.predict(student).argmax(1) == label).sum()
+        return terms, hits
