@@ -18,12 +18,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from analysis.signed_ranks import signed_rank_p
 from suite.errors import UserError
 
 Array = NDArray[np.float64]
-MOST_SEEDS = 1000
 EXACT = 8
 """Points of a rank correlation up to which all orders are counted."""
+ROUNDING = 1e-10
+"""Share of the largest number below which two numbers differ by rounding alone: float64 keeps 16
+digits, and scores that differ by one image of a billion differ by more."""
 NORMAL_95 = 1.96
 """Deviations to either side of its mean that hold 95 % of a normal distribution."""
 
@@ -56,17 +59,27 @@ def mean(values: ArrayLike) -> float:
 
 
 def sd(values: ArrayLike) -> float:
-    """Sample standard deviation (n - 1); NaN for fewer than two values."""
+    """Sample standard deviation (n - 1); NaN for fewer than two values, 0 for equal ones.
+
+    Values that differ by rounding alone (:data:`ROUNDING`) are equal.
+    """
     array = present(values)
-    return float(array.std(ddof=1)) if len(array) > 1 else float("nan")
+    if len(array) < 2:
+        return float("nan")
+    equal = np.ptp(array) <= ROUNDING * np.abs(array).max()
+    return 0.0 if equal else float(array.std(ddof=1))
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Student's interval of the mean, mean ± t(n-1) sd / sqrt(n). NaN for fewer than two values."""
+    """Student's interval of the mean, mean ± t(n-1) sd / sqrt(n).
+
+    NaN for fewer than two values, and for equal ones, of which it would have no width.
+    """
     array = present(values)
-    if len(array) < 2:
+    spread = sd(array)
+    if not spread > 0:
         return Interval(float("nan"), float("nan"))
-    half = stats.t.ppf((1 + level) / 2, len(array) - 1) * sd(array) / np.sqrt(len(array))
+    half = stats.t.ppf((1 + level) / 2, len(array) - 1) * spread / np.sqrt(len(array))
     return Interval(float(array.mean() - half), float(array.mean() + half))
 
 
@@ -92,11 +105,30 @@ def bootstrap_interval(
 
 
 def paired_differences(scores: ArrayLike, reference: ArrayLike) -> Array:
-    """``scores - reference`` [S, P]: a run without its partner gives NaN and counts nowhere."""
+    """``scores - reference`` [S, P]: a run without its partner gives NaN and counts nowhere.
+
+    Differences whose sizes differ by rounding alone get one size, and 0 where that is their size:
+    47.9 - 42.1, 48.6 - 42.8 and 47.0 - 41.2 are equal (in float64 they are not).
+    """
     left, right = _grid(scores), _grid(reference)
     if left.shape != right.shape:
         raise StatisticsError(f"scores are {left.shape}, reference {right.shape}: must be equal")
-    return left - right
+    differences = left - right
+    largest = np.abs(present([left, right])).max(initial=0.0)
+    return np.sign(differences) * _merged(np.abs(differences), ROUNDING * largest)
+
+
+def _merged(sizes: Array, tolerance: float) -> Array:
+    """``sizes`` (at least 0) with one value for those that follow within ``tolerance``, from 0."""
+    flat = sizes.ravel()
+    order = np.argsort(flat, kind="stable")  # NaN last
+    ordered = flat[order]
+    starts = np.diff(ordered, prepend=0.0) > tolerance
+    groups = np.cumsum(starts)
+    firsts = np.concatenate([[0.0], ordered[starts]])
+    merged = np.empty_like(flat)
+    merged[order] = np.where(np.isnan(ordered), np.nan, firsts[groups])
+    return merged.reshape(sizes.shape)
 
 
 @dataclass(frozen=True)
@@ -107,22 +139,25 @@ class PairedTest:
     """Number of pairs of runs."""
     mean: float
     interval: Interval
-    """95 % t interval of the mean difference."""
+    """95 % t interval of the mean difference; NaN where the differences are equal."""
     p_t: float
+    """NaN where the differences are equal: without a spread a t test says nothing."""
     p_wilcoxon: float
-    """Exact for small n: with n = 3 it cannot fall below 0.25, with n = 5 below 0.0625."""
+    """Exact, with ties and zeros: with n = 3 it cannot fall below 0.25, with n = 5 below 0.0625."""
 
 
 def paired_test(scores: ArrayLike, reference: ArrayLike) -> PairedTest:
     """Two-sided paired t test and Wilcoxon signed-rank test; NaN where n is too small."""
     differences = present(paired_differences(scores, reference))
-    n = len(differences)
-    constant = n > 0 and bool(np.all(differences == differences[0]))
-    nan = float("nan")
-    p_t = nan if n < 2 or constant else float(stats.ttest_1samp(differences, 0.0).pvalue)
-    some = n > 0 and bool(np.any(differences != 0))
-    p_wilcoxon = float(stats.wilcoxon(differences).pvalue) if some and n > 1 else nan
-    return PairedTest(n, mean(differences), t_interval(differences), p_t, p_wilcoxon)
+    scatter = sd(differences) > 0  # not NaN, not 0
+    p_t = float(stats.ttest_1samp(differences, 0.0).pvalue) if scatter else float("nan")
+    return PairedTest(
+        n=len(differences),
+        mean=mean(differences),
+        interval=t_interval(differences),
+        p_t=p_t,
+        p_wilcoxon=signed_rank_p(differences),
+    )
 
 
 def holm(p_values: Sequence[float]) -> Array:
@@ -186,63 +221,6 @@ def average_ranks(scores: ArrayLike, alpha: float = 0.05) -> Ranks:
     difference = float(q * np.sqrt(methods * (methods + 1) / (6 * blocks)))
     p = float(stats.friedmanchisquare(*grid.T).pvalue) if methods > 2 and blocks > 1 else np.nan
     return Ranks(ranks.mean(axis=0), blocks, difference, p)
-
-
-def power(difference: float, sd_of_differences: float, n: int, alpha: float = 0.05) -> float:
-    """Chance that a two-sided paired t test on ``n`` seeds finds a true ``difference``, in [0, 1].
-
-    From the noncentral t distribution with noncentrality difference sqrt(n) / sd.
-    """
-    if n < 2:
-        return float("nan")
-    if sd_of_differences == 0:
-        return 1.0 if difference else alpha
-    critical = stats.t.ppf(1 - alpha / 2, n - 1)
-    shift = abs(difference) * np.sqrt(n) / sd_of_differences
-    return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
-
-
-def minimum_detectable_difference(
-    sd_of_differences: float, n: int, alpha: float = 0.05, wanted_power: float = 0.8
-) -> float:
-    """Smallest true difference that ``n`` paired seeds find with the wanted power.
-
-    In the units of the standard deviation. NaN for n < 2.
-    """
-    if n < 2 or np.isnan(sd_of_differences):
-        return float("nan")
-    if sd_of_differences == 0:
-        return 0.0
-    low, high = 0.0, sd_of_differences
-    while power(high, sd_of_differences, n, alpha) < wanted_power:
-        high *= 2
-    for _ in range(50):
-        middle = (low + high) / 2
-        if power(middle, sd_of_differences, n, alpha) < wanted_power:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def seeds_needed(
-    difference: float, sd_of_differences: float, alpha: float = 0.05, wanted_power: float = 0.8
-) -> int | None:
-    """Smallest number of paired seeds that finds ``difference``; None beyond :data:`MOST_SEEDS`."""
-    if not difference or np.isnan(sd_of_differences):
-        return None
-    low, high = 1, 2  # power grows with n: double, then halve
-    while power(difference, sd_of_differences, high, alpha) < wanted_power:
-        low, high = high, 2 * high
-        if low >= MOST_SEEDS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        if power(difference, sd_of_differences, middle, alpha) < wanted_power:
-            low = middle
-        else:
-            high = middle
-    return high if high <= MOST_SEEDS else None
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from analysis import published, stats
@@ -84,6 +86,9 @@ def verdict(runs: pd.DataFrame, cell: GridCell, anchor: float, dataset: str) -> 
     difference = stats.mean(cell.scores) - anchor
     if cell.n < 2:
         return f"{signed(difference)}, no interval (1 run)"
-    if stats.t_interval(cell.scores).contains(anchor):
+    interval = stats.t_interval(cell.scores)
+    if math.isnan(interval.low):
+        return f"{signed(difference)}, no interval ({cell.n} equal runs)"
+    if interval.contains(anchor):
         return f"reproduced ({signed(difference)})"
     return f"{'above' if difference > 0 else 'below'} by {abs(difference):.2f}"

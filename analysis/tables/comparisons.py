@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis import stats
+from analysis import power, stats
 from analysis.grid import Grid
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import references
@@ -34,7 +34,7 @@ def comparisons(grid: Grid) -> Table | None:
             Cell(p_text(p_t[place])),
             Cell(p_text(p_wilcoxon[place])),
             Cell(number(_improvement(grid, label, reference), 2)),
-            Cell(number(stats.minimum_detectable_difference(spread, test.n), 2)),
+            Cell(number(power.minimum_detectable_difference(spread, test.n), 2)),
             Cell(seeds_text(0.3, spread)),
         ]
         new_block = place > 0 and found[place - 1][0] != reference
@@ -56,6 +56,8 @@ def comparisons(grid: Grid) -> Table | None:
             "P(better): chance that a run of the method beats a run of the reference.",
             "detectable: smallest true difference that so many pairs of runs find in 80 % of "
             "cases (paired t test, 5 %); seeds for 0.3: pairs of runs needed to see 0.3 points.",
+            "A dash: too few runs, or differences that are all equal, of which a t test says "
+            "nothing. p (Wilcoxon) is exact: with n = 3 it cannot fall below 0.25.",
         ),
     )
 

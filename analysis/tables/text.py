@@ -6,7 +6,7 @@ import math
 
 from numpy.typing import ArrayLike
 
-from analysis import stats
+from analysis import power, stats
 from analysis.render import Cell
 
 DASH = Cell("–")
@@ -20,13 +20,13 @@ def mean_sd(scores: ArrayLike) -> str:
 
 
 def number(value: float, digits: int) -> str:
-    """With so many decimals."""
-    return "–" if math.isnan(value) else f"{value:,.{digits}f}".replace("-", "−")
+    """With so many decimals, never ``−0.00``."""
+    return "–" if math.isnan(value) else f"{value:z,.{digits}f}".replace("-", "−")
 
 
 def signed(value: float) -> str:
-    """Two decimals and the sign."""
-    return "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
+    """Two decimals and the sign, never ``−0.00``."""
+    return "–" if math.isnan(value) else f"{value:+z.2f}".replace("-", "−")
 
 
 def interval_text(interval: stats.Interval, *, signs: bool = True) -> str:
@@ -45,11 +45,11 @@ def p_text(value: float) -> str:
 
 
 def seeds_text(difference: float, spread: float) -> str:
-    """Pairs of runs that find ``difference``, at most 1,000; a dash for an unknown spread."""
-    if math.isnan(spread):
+    """Pairs of runs that find ``difference``, at most 1,000; a dash for no or an unknown spread."""
+    if not spread > 0:
         return "–"
-    n = stats.seeds_needed(difference, spread)
-    return f">{stats.MOST_SEEDS}" if n is None else str(n)
+    n = power.seeds_needed(difference, spread)
+    return f">{power.MOST_SEEDS}" if n is None else str(n)
 
 
 def count(value: float, *, sign: bool = False) -> str:

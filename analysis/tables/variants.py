@@ -59,7 +59,9 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
 def _difference(grid: Grid, label: str, reference: str, key: ColumnKey) -> Cell:
     if label == reference:
         return DASH
-    differences = grid.cell(label, key).scores - grid.cell(reference, key).scores
+    differences = stats.paired_differences(
+        grid.cell(label, key).scores, grid.cell(reference, key).scores
+    )
     mean, interval = stats.mean(differences), stats.t_interval(differences)
     if math.isnan(mean):
         return DASH

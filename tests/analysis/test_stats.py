@@ -84,6 +84,35 @@ def test_equal_scores_give_no_p_value():
     assert np.isnan(found.p_wilcoxon)
 
 
+def test_constant_differences_give_no_interval_and_no_p_of_a_t_test():
+    found = stats.paired_test([47.9, 48.6, 47.0], [42.1, 42.8, 41.2])  # 5.8 up to rounding
+    assert found.mean == pytest.approx(5.8)
+    assert np.isnan(found.p_t)
+    assert np.isnan(found.interval.low)
+    assert found.p_wilcoxon == 0.25  # the sign alone needs no spread
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.1, 0.3, 5.8, 30.0])
+def test_every_triple_in_tenths_with_a_constant_difference_is_seen_as_constant(difference):
+    for tenths in range(300, 700, 7):
+        reference = np.array([tenths, tenths + 7, tenths - 9]) / 10
+        ours = np.round(reference + difference, 1)
+        for scores in (ours, 100 * (ours / 100)):  # as a literal, and from a share
+            differences = stats.paired_differences(scores, reference)
+            assert len(set(differences.ravel())) == 1, (tenths, differences)
+            assert stats.sd(differences) == 0
+            assert np.isnan(stats.paired_test(scores, reference).p_t)
+            assert (differences[0, 0] == 0) == (difference == 0)
+
+
+def test_differences_of_one_image_in_ten_million_are_no_rounding():
+    image = 100 / 1e7
+    differences = stats.paired_differences([90.0, 90.0 + image, 90.0], [80.0, 80.0, 80.0 - image])
+    assert differences.ravel() == pytest.approx([10, 10 + image, 10 + image], abs=1e-9)
+    assert stats.sd(differences) == pytest.approx(image / np.sqrt(3), rel=1e-6)
+    assert not np.isnan(stats.paired_test([90.0, 90.0 + image], [80.0, 80.0]).p_t)
+
+
 def test_holm_of_three_known_p_values():
     assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
@@ -121,35 +150,6 @@ def test_critical_difference_agrees_with_demsars_table():
     rng = np.random.default_rng(5)
     ranks = stats.average_ranks(rng.normal(size=(30, 5)))  # q_0.05 = 2.728 for 5 classifiers
     assert ranks.critical_difference == pytest.approx(2.728 * np.sqrt(5 * 6 / (6 * 30)), abs=1e-3)
-
-
-def test_power_agrees_with_simulation():
-    rng = np.random.default_rng(6)
-    draws = rng.normal(0.5, 0.4, size=(4000, 5))
-    found = (scipy_stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
-    assert stats.power(0.5, 0.4, 5) == pytest.approx(found, abs=0.025)
-
-
-def test_the_minimum_detectable_difference_has_80_percent_power():
-    difference = stats.minimum_detectable_difference(0.4, 5)
-    assert stats.power(difference, 0.4, 5) == pytest.approx(0.8, abs=1e-6)
-    assert np.isnan(stats.minimum_detectable_difference(0.4, 1))
-    assert stats.minimum_detectable_difference(0.0, 3) == 0.0
-
-
-def test_seeds_needed_is_the_first_number_with_enough_power():
-    n = stats.seeds_needed(0.3, 0.4)
-    assert n is not None
-    assert stats.power(0.3, 0.4, n) >= 0.8 > stats.power(0.3, 0.4, n - 1)
-    assert n == 16  # one-sample t test, effect size 0.75
-    assert stats.seeds_needed(0.001, 1.0) is None
-    assert stats.seeds_needed(0.3, 0.0) == 2
-
-
-def test_seeds_needed_finds_the_same_number_as_counting_up():
-    for spread in (0.1, 0.2, 0.35, 0.9):
-        counted = next(n for n in range(2, 200) if stats.power(0.3, spread, n) >= 0.8)
-        assert stats.seeds_needed(0.3, spread) == counted
 
 
 def test_rank_correlation_of_a_monotone_curve_is_one():

@@ -6,6 +6,7 @@ import pytest
 from analysis import tables
 from analysis.collect import collect
 from analysis.grid import Grid
+from analysis.tables.text import number, signed
 
 
 def grid_of(store):
@@ -71,7 +72,30 @@ def test_gains_are_paired_by_seed(store):
     fill(store, "scratch", [80.0, 90.0])
     fill(store, "kd", [81.0, 91.0])
     gain = texts(tables.accuracy(grid_of(store)))["kd"][1]
-    assert gain == "+1.00 [+1.00, +1.00]"  # though the runs of a method differ by 10 points
+    assert gain == "+1.00"  # though the runs of a method differ by 10 points
+
+
+def test_equal_differences_have_no_interval_no_p_and_no_number_of_seeds(store):
+    fill(store, "scratch", [42.1, 42.8, 41.2])
+    fill(store, "kd", [47.9, 48.6, 47.0])
+    (row,) = tables.comparisons(grid_of(store)).rows
+    texts_ = [cell.text for cell in row.cells]
+    assert texts_[2:] == ["3", "+5.80", "–", "–", "0.250", "1.00", "–", "–"]
+
+
+def test_equal_runs_beside_a_published_figure_have_no_interval(cifar):
+    fill(cifar, "kd", [75.0, 75.0], **CIFAR)
+    row = tables.published_figures(grid_of(cifar)).rows[0]
+    assert row.cells[4].text == "+0.08, no interval (2 equal runs)"
+
+
+@pytest.mark.parametrize(
+    ("value", "plain", "with_sign"),
+    [(-0.001, "0.00", "+0.00"), (0.0, "0.00", "+0.00"), (-0.01, "−0.01", "−0.01")],
+)
+def test_what_rounds_to_zero_has_no_minus(value, plain, with_sign):
+    assert number(value, 2) == plain
+    assert signed(value) == with_sign
 
 
 def test_runs_of_two_recipes_get_two_columns(store):
