@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import tempfile
@@ -13,9 +12,10 @@ from typing import Any, Self
 
 import pandas as pd
 
+from suite import source
+
 FILES = ("config.json", "result.json", "failure.json", "metrics.jsonl")
-MAKERS = ("cache.py", "records.py", "features.py", "feature_files.py", "gap.py", "image_noise.py")
-"""The modules whose code decides what the facts are: another version of them starts afresh."""
+PACKAGES = dict.fromkeys(("analysis", "suite"), source.ROOT)
 
 Facts = dict[str, Any]
 FileState = dict[str, list[int]]
@@ -23,12 +23,12 @@ FileState = dict[str, list[int]]
 
 
 @functools.cache
-def code_version() -> str:
-    """SHA-256 of the code that makes the facts."""
-    digest = hashlib.sha256()
-    for name in MAKERS:
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    return digest.hexdigest()
+def code_version(maker: str) -> str:
+    """SHA-256 of the code that makes the facts: of the module ``maker`` and all that it imports.
+
+    Facts made by another version are made anew.
+    """
+    return source.combined(source.hashes(source.behind((maker, __name__), PACKAGES)))
 
 
 def file_state(directory: Path | str, names: Sequence[str] = FILES) -> FileState:
@@ -50,33 +50,38 @@ class FactsCache:
 
     def __init__(
         self,
+        maker: str,
         rows: dict[str, int] | None = None,
         states: list[FileState] | None = None,
         columns: dict[str, list[Any]] | None = None,
     ) -> None:
+        self._maker = maker
         self._rows = rows or {}
         self._states = states or []
         self._columns = columns or {}
 
     @classmethod
-    def load(cls, path: Path | None) -> Self:
-        """The cache in ``path``; an empty one if there is none or it is damaged."""
+    def load(cls, path: Path | None, maker: str) -> Self:
+        """The cache in ``path`` of facts that the module ``maker`` makes.
+
+        An empty one if there is none, it is damaged, or other code made it.
+        """
         if path is None:
-            return cls()
+            return cls(maker)
         try:
             content = json.loads(path.read_bytes())
-            if content["made_by"] != code_version():
-                return cls()
+            if content["made_by"] != code_version(maker):
+                return cls(maker)
             directories, states = content["directories"], content["states"]
             columns = content["columns"]
         except (OSError, ValueError, KeyError, TypeError):
-            return cls()
-        return cls({name: row for row, name in enumerate(directories)}, states, columns)
+            return cls(maker)
+        return cls(maker, {name: row for row, name in enumerate(directories)}, states, columns)
 
     def save(self, path: Path) -> None:
         """Replace the file in one step."""
         content = {
-            "made_by": code_version(),
+            "made_by": code_version(self._maker),
             "directories": list(self._rows),
             "states": self._states,
             "columns": self._columns,

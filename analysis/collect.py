@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis import origin
 from analysis.cache import Facts, FactsCache, FileState, file_state
 from analysis.records import CONFLICT, DAMAGED, FINISHED, Rows, read_facts, read_metrics
 from suite.errors import UserError
@@ -49,8 +50,9 @@ class Collected:
     command: str
     note: str
     runs: pd.DataFrame
-    """One row per manifest entry: the manifest's columns, ``state``, ``reason``, ``stale`` and the
-    flattened record (``last/test/top1_percent``, ``train_seconds``, ``parameters/deploy`` ...)."""
+    """One row per manifest entry: the manifest's columns, ``state``, ``reason``, what
+    :func:`analysis.origin.mark` adds, and the flattened record (``last/test/top1_percent``,
+    ``train_seconds``, ``parameters/deploy`` ...)."""
     runs_root: Path
     rows_of: Callable[[str], Rows]
     """Directory of a run -> its rows of metrics, one an epoch."""
@@ -97,7 +99,7 @@ def collect(
     runs = entries.join(facts, on="directory")
     _distrust(runs)
     runs = _each_once(runs)
-    judge(runs)
+    judge(runs, origin.of_files(runs, runs_root))
     return Collected(
         experiment=" + ".join(str(content["experiment"]) for content in contents),
         command="\n".join(filter(None, (str(it.get("command", "")) for it in contents))),
@@ -148,7 +150,7 @@ def _check_entry(where: str, entry: Any) -> None:
 
 def _facts(runs_root: Path, directories: Sequence[str], cache: Path | None) -> pd.DataFrame:
     """What the files of each run directory say, from the cache where no file has changed."""
-    known = FactsCache.load(cache)
+    known = FactsCache.load(cache, read_facts.__module__)
     root = str(runs_root)  # joining 10,000 Path objects would take longer than asking the disk
     states = [file_state(f"{root}/{directory}") for directory in directories]
     stale = [
@@ -183,10 +185,10 @@ def _distrust(runs: pd.DataFrame) -> None:
         runs.loc[wrong, "state"] = DAMAGED
 
 
-def judge(runs: pd.DataFrame) -> None:
-    """Mark conflicting runs in ``state`` and ``reason``, and stale ones in ``stale``; in place."""
+def judge(runs: pd.DataFrame, sources: origin.Sources) -> None:
+    """Mark conflicting runs, and those made by other code (:func:`analysis.origin.mark`)."""
     _mark_conflicts(runs)
-    _mark_stale(runs)
+    origin.mark(runs, sources)
 
 
 def _mark_conflicts(runs: pd.DataFrame) -> None:
@@ -195,20 +197,6 @@ def _mark_conflicts(runs: pd.DataFrame) -> None:
     clash = students & (ids.reindex(runs.index, fill_value=0) > 1)
     runs.loc[clash, "reason"] = "two different runs claim this label, pair, recipe and seed"
     runs.loc[clash, "state"] = CONFLICT
-
-
-def _mark_stale(runs: pd.DataFrame) -> None:
-    """A record made by other code than most records of the experiment (ties: the newest)."""
-    runs["stale"] = False
-    source = "provenance/source_sha256"
-    done = runs[runs["state"] == FINISHED]
-    if source not in runs or done[source].nunique() < 2:
-        return
-    by_source = done.groupby(source).agg(
-        count=("run_id", "nunique"), newest=("provenance/finished", "max")
-    )
-    current = by_source.sort_values(["count", "newest"]).index[-1]
-    runs["stale"] = (runs["state"] == FINISHED) & (runs[source] != current)
 
 
 def epochs(collected: Collected, runs: pd.DataFrame, keep: Callable[[str], bool]) -> pd.DataFrame:

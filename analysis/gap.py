@@ -253,7 +253,7 @@ def _by_view(facts: Facts) -> list[dict[str, object]]:
 
 
 def _measured(jobs: Sequence[Job], cache: Path | None) -> dict[str, Facts]:
-    known = FactsCache.load(cache)
+    known = FactsCache.load(cache, __name__)
     fresh = [job for job in jobs if not known.has(job.key, job.state)]
     one_thread_each = threadpool_limits(1, user_api="blas")  # small matrices: more would only wait
     with one_thread_each, ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -21,6 +21,11 @@ STATES = (FINISHED, UNFINISHED, FAILED, MISSING, DAMAGED, CONFLICT)
 OPTION = "options/"
 """Prefix of the columns that hold a method's options."""
 
+AS_TEXT = {"provenance/versions", "provenance/source_modules"}
+"""Objects of a record that stay in one piece, as JSON."""
+TOO_LONG = ("provenance/source_modules",)
+"""What a record says at length: read from it when it is needed."""
+
 Rows = list[dict[str, Any]]
 
 
@@ -69,7 +74,10 @@ def _result_facts(path: Path) -> Facts:
     fault = _fault(result)
     if fault is not None:
         return {"state": DAMAGED, "reason": f"result.json: {fault}"}
-    return {"state": FINISHED, "reason": ""} | flatten(result)
+    facts = flatten(result)
+    for name in TOO_LONG:
+        facts.pop(name, None)
+    return {"state": FINISHED, "reason": ""} | facts
 
 
 def _fault(result: dict[str, Any]) -> str | None:
@@ -105,7 +113,7 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> Facts:
     flat: Facts = {}
     for key, item in value.items():
         name = f"{prefix}{key}"
-        if isinstance(item, dict) and name != "provenance/versions":
+        if isinstance(item, dict) and name not in AS_TEXT:
             flat |= flatten(item, f"{name}/")
         elif isinstance(item, dict | list):
             flat[name] = json.dumps(item, sort_keys=True)

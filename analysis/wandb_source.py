@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from analysis import origin
 from analysis.collect import Collected, CollectError, judge
 from analysis.records import FAILED, FINISHED, OPTION, UNFINISHED, Rows, flatten, is_percent
 
@@ -59,7 +60,7 @@ def collect_wandb(api: Api, project: str, experiments: Sequence[str]) -> Collect
         raise CollectError(f"source wandb:{project}: must be wandb:entity/project")
     found = [run for name in experiments for run in _students(api, project, name)]
     runs = pd.DataFrame(_in_all_pairs([_entry(run) for run in found]))
-    judge(runs)
+    judge(runs, origin.of_columns(runs))
     return Collected(
         experiment=" + ".join(experiments),
         command=f"W&B project {project}",

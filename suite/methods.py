@@ -53,6 +53,11 @@ def parts(name: str) -> tuple[str, ...]:
     return tuple(name.split(PLUS))
 
 
+def modules(name: str) -> tuple[str, ...]:
+    """The modules in which the methods of ``name`` are defined, one for each part."""
+    return tuple(find(part).__module__ for part in parts(name))
+
+
 @cache
 def _combination(name: str) -> type[Distiller]:
     if len(set(parts(name))) < len(parts(name)):

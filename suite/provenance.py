@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import PIL
 import torch
+from PIL import features as pillow
 
+from suite import methods, source
 from suite.record import read_json
 
 PACKAGES = ("suite", "baselines")
-"""The code that decides what a run computes; sweeps and analysis do not."""
+"""The packages whose changes git is asked for; sweeps and analysis decide no run's numbers."""
+RUN = "suite.run"
+"""All that a run imports, directly or not, can change its numbers, but for :data:`NO_NUMBERS`."""
+NO_NUMBERS = {
+    "suite.errors": "texts of errors",
+    "suite.provenance": "says where numbers come from",
+    "suite.source": "finds and hashes the code",
+}
+"""Modules that a run imports and that cannot change its numbers, with the reason."""
 GIT_NOTE = "git.json"
 """Beside the packages of a copy: what :func:`git_state` says of the original."""
 LIBRARIES = ("dskd-bench", "torch", "torchvision", "timm", "lightning-fabric", "numpy")
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
-    """Commit, source hash, versions and device, for the run's record."""
+def provenance(device: torch.device, method: str | None = None) -> dict[str, Any]:
+    """Commit, code, versions and device, for the record of a run of ``method``."""
+    code = code_of_run(method)
     return {
         **git_state(),
-        "source_sha256": source_sha256(),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "source_sha256": source.combined(code),
+        "source_modules": code,
+        "versions": {"python": platform.python_version(), **_versions(), **decoder_versions()},
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "hostname": platform.node(),
@@ -34,15 +47,36 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 @functools.cache
-def source_sha256() -> str:
-    """Hash of the Python files that decide what a run computes (names and bytes)."""
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for package in PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(f"{path.relative_to(root)}\n".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+def code_of_run(method: str | None = None) -> dict[str, str]:
+    """Module -> hash, for all modules that can change the numbers of a run of ``method``.
+
+    These are what :data:`RUN` and the method's own file import; other methods are not among them.
+    The files are read when this is first asked for, so ask before training.
+    """
+    packages = dict.fromkeys(PACKAGES, source.ROOT)
+    own = () if method is None else methods.modules(method)
+    for package in {name.partition(".")[0] for name in own} - set(PACKAGES):  # installed methods
+        found = find_spec(package)
+        if found is not None and found.origin is not None:
+            file = Path(found.origin)
+            packages[package] = file.parents[1] if file.stem == "__init__" else file.parent
+    return source.hashes(source.behind((RUN, *own), packages, NO_NUMBERS))
+
+
+def decoder_versions() -> dict[str, str]:
+    """Pillow, which decodes and resizes image files here, and what it decodes JPEG and WebP with.
+
+    Pillow-SIMD, which has the same module name, has its own name here.
+    """
+    turbo = pillow.check_feature("libjpeg_turbo")
+    found = {
+        "pillow" if _version("pillow-simd") is None else "pillow-simd": PIL.__version__,
+        "libjpeg-turbo" if turbo else "libjpeg": (
+            pillow.version_feature("libjpeg_turbo") if turbo else pillow.version_codec("jpg")
+        ),
+        "libwebp": pillow.version("webp"),
+    }
+    return {name: str(number) for name, number in found.items() if number is not None}
 
 
 def device_name(device: torch.device) -> str:
@@ -83,10 +117,11 @@ def _git_output(root: Path, *arguments: str) -> str | None:
 
 
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            found[library] = None
-    return found
+    return {library: _version(library) for library in LIBRARIES}
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

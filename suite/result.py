@@ -68,7 +68,7 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
             },
             "weights_sha256": weights_sha256(weights),
             "provenance": {
-                **provenance(trainer.fabric.device),
+                **provenance(trainer.fabric.device, config.method.name),
                 "started": started,
                 "finished": now(),
             },

@@ -13,6 +13,7 @@ from suite.build import Ground, build_trainer, make_fabric
 from suite.config import RunSpec, Runtime
 from suite.engine import Trainer
 from suite.pack import Interrupted, Pack, shared
+from suite.provenance import code_of_run
 from suite.record import RunDirectory, now
 from suite.result import write_result
 
@@ -47,6 +48,8 @@ def run_packed(
     if not missing:
         return {}
     started = now()
+    for spec in missing:
+        code_of_run(spec.config.method.name)  # as it is now, whatever is edited while it trains
     with ExitStack() as logs:
         try:
             for spec, directory in missing.items():

@@ -22,7 +22,7 @@ ALLOWED = {
     "bench": {"suite", "baselines", "sweeps", "analysis", "bench"},
 }
 BASELINES_MAY_USE = {"suite.distiller", "suite.taps", "suite.errors", "suite.rng"}
-ANALYSIS_MAY_USE = {"suite.errors"}
+ANALYSIS_MAY_USE = {"suite.errors", "suite.source"}
 
 
 def imports(path):

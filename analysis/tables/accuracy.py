@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analysis import stats
 from analysis.grid import TEST, ColumnKey, Grid, GridCell, pair_name, states_text
@@ -125,9 +126,28 @@ def _accuracy_notes(grid: Grid) -> list[str]:
             f"{len(lacking)} of {len(expected)} runs have no result ({states_text(counts)}): their "
             "cells say so, and only complete cells compete for best and second."
         )
-    if expected["stale"].any():
-        notes.append(f"{STALE} some runs of this cell were made by other code than the rest.")
-    return [*notes, *_tuning_notes(grid)]
+    return [*notes, *_code_notes(grid.collected.runs), *_tuning_notes(grid)]
+
+
+def _code_notes(runs: pd.DataFrame) -> list[str]:
+    """Which rows were made by other code than the rest, and than is here now; modules by name."""
+    notes = []
+    other = _labels_by(runs[runs["stale"]], "stale_modules")
+    if other:
+        notes.append(f"{STALE} some runs were made by other code than most: {other}.")
+    since = _labels_by(runs[runs["changed_since"] != ""], "changed_since")
+    if since:
+        notes.append(f"Code that has changed here since these runs were made: {since}.")
+    return notes
+
+
+def _labels_by(runs: pd.DataFrame, column: str) -> str:
+    """``baselines.dkd (dkd, 2 runs); ...``"""
+    texts = []
+    for modules, some in runs.groupby(column, sort=False):
+        labels, count = ", ".join(dict.fromkeys(some["label"])), some["run_id"].nunique()
+        texts.append(f"{modules} ({labels}: {count} run{'s' if count > 1 else ''})")
+    return "; ".join(texts)
 
 
 def _tuning_notes(grid: Grid) -> list[str]:

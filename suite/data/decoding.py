@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import default_loader
+from torchvision.datasets.folder import pil_loader
 
 from suite.data.base import DataError
 from suite.distiller import Batch
@@ -123,7 +123,7 @@ class Loading:
 def _decode(path: str) -> Any:
     """The RGB image. Raises :class:`DataError` for all that Pillow raises on damaged files."""
     try:
-        return default_loader(path)
+        return pil_loader(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"image {path} cannot be read: {reason}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from suite.record import RunDirectory, read_json
 from suite.tracker.target import TrackerError
 
 TAG_LENGTH = 64  # wandb.Settings refuses longer tags
+AS_TEXT = ("source_modules",)  # objects with a key for each module: one JSON text each
 NAME_LENGTH = 128  # the server refuses longer names, groups and job types
 
 
@@ -61,7 +63,9 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if key in AS_TEXT:
+            yield f"{prefix}{key}", json.dumps(value)
+        elif isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}/")
         elif value is not None:
             yield f"{prefix}{key}", value

@@ -153,6 +153,7 @@ class Store:
         final: float | None = None,
         source: str = SOURCE,
         features: bool = True,
+        modules: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """A whole run: metrics, features and ``result.json``; returns the record."""
         rows = self.metrics(entry, self.epochs, final)
@@ -197,6 +198,7 @@ class Store:
                 "git_commit": "0" * 40,
                 "git_dirty": False,
                 "source_sha256": source,
+                **({} if modules is None else {"source_modules": modules}),
                 "versions": {"python": "3.11.2", "torch": "2.6.0", "dskd-bench": "0.1.0"},
                 "device": "cpu (made up)",
                 "threads": 1,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.provenance import git_state, source_sha256
+from suite.provenance import code_of_run, git_state
 from sweeps import snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -45,12 +45,12 @@ def test_python_imports_the_copy_from_any_folder_and_knows_the_commit_it_came_fr
     place = snapshot.take(tmp_path / "experiment")
     show = (
         "import json, suite, suite.provenance as p; "
-        "print(json.dumps([suite.__file__, p.source_sha256(), p.git_state()]))"
+        "print(json.dumps([suite.__file__, p.code_of_run('kd'), p.git_state()]))"
     )
     script = " && ".join([*snapshot.shell_setup(place), f'{sys.executable} -c "{show}"'])
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(script, shell=True, cwd=ROOT, env=env, capture_output=True, check=True)
     file, source, git = json.loads(done.stdout)
     assert file == str(place / "suite" / "__init__.py")
-    assert source == source_sha256()
+    assert source == code_of_run("kd")
     assert git == git_state()
