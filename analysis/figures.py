@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,6 +18,7 @@ from analysis.features import Array, angles
 from analysis.gap import OVER_EPOCHS, Gaps, View, trajectory_distances
 from analysis.gap import views as views_of
 from analysis.grid import ColumnKey, Grid, pair_name
+from analysis.picture import Picture
 from analysis.plots.cost import cost_figure
 from analysis.plots.curves import curves_figure
 from analysis.plots.densities import Ridge, centred_norms, densities_figure
@@ -37,18 +37,6 @@ PANELS = 12
 RANKED = 24
 """Methods in a critical-difference diagram at most."""
 TSNE_SEED = 0
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the report."""
-
-    name: str
-    """Stem of its files."""
-    caption: str
-    draw: Callable[[], Figure | None]
-    """None when there turns out to be nothing to show."""
-    pair: str = ""
 
 
 CAPTIONS = {
@@ -114,7 +102,7 @@ class Pictures:
 
     def curves(self, key: ColumnKey) -> Figure | None:
         """Accuracy over epochs."""
-        metric = self.grid.figure.split("/", 1)[1]
+        metric = self.grid.figure_of(key).split("/", 1)[1]
         table = self._metrics(key)
         if metric not in table or table.groupby("run_id")[metric].count().max() < 2:
             return None
@@ -141,11 +129,12 @@ class Pictures:
 
     def cost(self, key: ColumnKey) -> Figure | None:
         """Accuracy against training time."""
-        runs = self._finished(key)
-        if "train_seconds" not in runs or runs["label"].nunique() < 2:
+        runs = self._with_accuracy(self._finished(key))
+        if "train_seconds" not in runs:
             return None
-        runs = runs.assign(accuracy=runs[self.grid.figure]).dropna(subset=["train_seconds"])
-        runs = runs[runs["train_seconds"] > 0]
+        runs = runs[(runs["train_seconds"] > 0) & runs["accuracy"].notna()]
+        if runs["label"].nunique() < 2:
+            return None
         return cost_figure(runs, pair_name(key.pair), self.colours, self.markers)
 
     def sensitivity(self, key: ColumnKey) -> Figure | None:
@@ -157,7 +146,7 @@ class Pictures:
             own = runs[runs["method"] == method]
             options = variants.grid_options(own)
             if options is not None:
-                own = own.assign(accuracy=own[self.grid.figure].where(own["state"] == FINISHED))
+                own = self._with_accuracy(own)
                 return sensitivity_figure(own, *options, f"{method}, {pair_name(key.pair)}")
         return None
 
@@ -178,9 +167,8 @@ class Pictures:
         frame = _of_key(self.gaps.runs, key)
         if frame.empty:
             return None
-        runs = self._finished(key)[["run_id", "label", self.grid.figure]]
-        points = frame[frame["view"] == "student"].merge(runs, on=["run_id", "label"])
-        points = points.rename(columns={self.grid.figure: "accuracy"})
+        runs = self._with_accuracy(self._finished(key))[["run_id", "label", "accuracy"]]
+        points = frame[frame["view"] == "student"].merge(runs.dropna(), on=["run_id", "label"])
         if points["label"].nunique() < 3:
             return None
         return gap_accuracy_figure(points, self.colours, self.markers)
@@ -271,6 +259,14 @@ class Pictures:
         students = self.grid.students
         return students[(students["column"] == key) & (students["state"] == FINISHED)]
 
+    def _with_accuracy(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """``runs`` of one column with what is reported of them as ``accuracy``, NaN if unknown."""
+        if runs.empty:
+            return runs.assign(accuracy=np.empty(0))
+        name = self.grid.figure_of(runs["column"].iloc[0])
+        known = runs[name].where(runs["state"] == FINISHED) if name in runs else np.nan
+        return runs.assign(accuracy=known)
+
     def _metrics(self, key: ColumnKey) -> pd.DataFrame:
         """Accuracy and diagnostics over epochs: of finished runs, or of all while none is."""
         if key not in self._known_metrics:
@@ -278,7 +274,7 @@ class Pictures:
         return self._known_metrics[key]
 
     def _read_metrics(self, key: ColumnKey) -> pd.DataFrame:
-        shown = self.grid.figure.split("/", 1)[1]
+        shown = self.grid.figure_of(key).split("/", 1)[1]
         runs = self._finished(key)
         if runs.empty:
             runs = self.grid.students[self.grid.students["column"] == key]

@@ -71,13 +71,23 @@ class Grid:
         self.seeds: list[int] = sorted(set(students["seed"]))
         self._by_cell = dict(list(students.groupby(["label", "column"], sort=False)))
 
+    def figure_of(self, column: ColumnKey) -> str:
+        """What is reported of a column: test accuracy of the last epoch; validation accuracy if
+        runs are finished and none was tested.
+        """
+        return self._figures[column]
+
     @cached_property
-    def figure(self) -> str:
-        """What is reported: test accuracy of the last epoch; validation if nothing was tested."""
+    def _figures(self) -> dict[ColumnKey, str]:
         done = self.students[self.students["state"] == FINISHED]
-        if done.empty or (TEST in done and bool(done[TEST].notna().any())):
-            return TEST
-        return VALIDATION
+        tested = set(done[done[TEST].notna()]["column"]) if TEST in done else set()
+        untested = set(done["column"]) - tested
+        return {column: VALIDATION if column in untested else TEST for column in self.columns}
+
+    @property
+    def figures(self) -> set[str]:
+        """What is reported of any column: one of the two, or both."""
+        return set(self._figures.values())
 
     def runs(self, label: str, column: ColumnKey) -> pd.DataFrame:
         """The runs of a cell, finished or not."""
@@ -87,7 +97,7 @@ class Grid:
     def cell(self, label: str, column: ColumnKey, figure: str | None = None) -> GridCell:
         """Scores by seed and the states of the runs."""
         runs = self.runs(label, column)
-        name = figure or self.figure
+        name = figure or self.figure_of(column)
         done = runs[runs["state"] == FINISHED]
         by_seed = dict(zip(done["seed"], done[name], strict=True)) if name in done else {}
         scores = np.array([by_seed.get(seed, np.nan) for seed in self.seeds], dtype=np.float64)
@@ -124,29 +134,35 @@ class Grid:
     def teacher_accuracy(self, column: ColumnKey) -> Array:
         """Accuracy of the teachers that taught the finished students of a column, each once."""
         runs = self.students[(self.students["column"] == column)]
-        split = self.figure.split("/", 1)[1]
+        split = self.figure_of(column).split("/", 1)[1]
         names = [f"teacher/{split}", "teacher/weights_sha256"]
         if any(name not in runs for name in names):
-            return self._teacher_runs(runs)
+            return self._teacher_runs(runs, column)
         taught = runs[(runs["state"] == FINISHED)].dropna(subset=names).drop_duplicates(names[1])
         return (
-            taught[names[0]].to_numpy(dtype=np.float64) if len(taught) else self._teacher_runs(runs)
+            taught[names[0]].to_numpy(dtype=np.float64)
+            if len(taught)
+            else self._teacher_runs(runs, column)
         )
 
-    def _teacher_runs(self, students: pd.DataFrame) -> Array:
+    def _teacher_runs(self, students: pd.DataFrame, column: ColumnKey) -> Array:
         """Before the first student has finished, the teachers' own records know it."""
         teachers = self.collected.teachers()
-        if "teacher_run_id" not in students or self.figure not in teachers:
+        figure = self.figure_of(column)
+        if "teacher_run_id" not in students or figure not in teachers:
             return np.array([], dtype=np.float64)
         wanted = teachers["run_id"].isin(students["teacher_run_id"].dropna())
         done = teachers[wanted & (teachers["state"] == FINISHED)].drop_duplicates("run_id")
-        return stats.present(done[self.figure].to_numpy(dtype=np.float64))
+        return stats.present(done[figure].to_numpy(dtype=np.float64))
 
     def column_names(self) -> list[str]:
-        """Headers, ``teacher → student``; the recipe only where there are several."""
+        """Headers, ``teacher → student``; recipe, and validation, only where columns differ."""
         several = len({column.recipe for column in self.columns}) > 1
+        mixed = len(self.figures) > 1
         return [
-            pair_name(column.pair) + (f" ({column.recipe})" if several else "")
+            pair_name(column.pair)
+            + (f" ({column.recipe})" if several else "")
+            + (", validation" if mixed and self.figure_of(column) == VALIDATION else "")
             for column in self.columns
         ]
 

@@ -40,6 +40,10 @@ class ShownPicture(Protocol):
     def png(self) -> Path:
         """The file."""
 
+    @property
+    def fault(self) -> str:
+        """Why there is no file, or nothing."""
+
 
 def html(
     collected: Collected, grid: Grid, tables: Sequence[Table], pictures: Sequence[ShownPicture]
@@ -66,18 +70,24 @@ def html(
                 "name": picture.name,
                 "caption": picture.caption,
                 "pair": picture.pair,
-                "width": _width_percent(picture.png),
-                "data": base64.b64encode(picture.png.read_bytes()).decode(),
+                "fault": picture.fault,
+                **({} if picture.fault else _image(picture.png)),
             }
             for picture in pictures
         ],
     )
 
 
-def _width_percent(png: Path) -> int:
-    """Share of the page, so that letters are equally large in pictures of one and two columns."""
-    width = int.from_bytes(png.read_bytes()[16:20], "big")  # pixels, from the PNG's header
-    return min(100, round(100 * width / FULL_PIXELS))
+def _image(png: Path) -> dict[str, object]:
+    """The picture's bytes, and its share of the page: letters are equally large in pictures of one
+    and two columns.
+    """
+    content = png.read_bytes()
+    width = int.from_bytes(content[16:20], "big")  # pixels, from the PNG's header
+    return {
+        "width": min(100, round(100 * width / FULL_PIXELS)),
+        "data": base64.b64encode(content).decode(),
+    }
 
 
 def facts(collected: Collected) -> dict[str, str]:

@@ -18,7 +18,7 @@ from analysis.render import Table
 from suite.errors import UserError
 
 if TYPE_CHECKING:
-    from analysis.drawing import Shown
+    from analysis.picture import Shown
 
 CACHE = ".cache"
 FORMS = {"md": render.to_markdown, "tex": to_latex, "csv": render.to_csv}
@@ -39,11 +39,13 @@ class Report:
     """The page that holds everything."""
     summary: str
     """How many of the expected runs are there."""
+    faults: tuple[str, ...] = ()
+    """A line for every figure that could not be drawn."""
 
     def __str__(self) -> str:
         places = sorted({str(path.parent) for path in self.files if path != self.index})
-        shown = [*self.tables, self.summary, f"page: {self.index}"]
-        return "\n\n".join([*shown[:-2], "\n".join([*shown[-2:], f"files: {', '.join(places)}"])])
+        last = [self.summary, *self.faults, f"page: {self.index}", f"files: {', '.join(places)}"]
+        return "\n\n".join([*self.tables, "\n".join(last)])
 
     def __rich__(self) -> Text:
         return Text(str(self), no_wrap=True, overflow="ignore")
@@ -94,15 +96,16 @@ def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
     ]
     shown = [table for table in made if table is not None and table.rows]
     files = _write_tables(shown, out / "tables")
-    pictures = _draw(grid, gaps, out / "figures", tsne)
+    pictures, faults = _draw(grid, gaps, out / "figures", tsne)
     index = out / "index.html"
     index.write_text(page.html(collected, grid, shown, pictures), encoding="utf-8")
     first = [table for table in shown if table.name in ("accuracy", "holes")]
     return Report(
         tables=tuple(render.to_text(table) for table in first),
-        files=(*files, *(path for it in pictures for path in (it.pdf, it.png)), index),
+        files=(*files, *(path for it in pictures for path in it.files), index),
         index=index,
         summary=_summary(collected),
+        faults=faults,
     )
 
 
@@ -130,10 +133,13 @@ def _write_tables(made: Sequence[Table], folder: Path) -> list[Path]:
     return files
 
 
-def _draw(grid: Grid, gaps: gap.Gaps, folder: Path, tsne: bool) -> list[Shown]:
-    from analysis import drawing, figures  # matplotlib takes half a second to load
+def _draw(
+    grid: Grid, gaps: gap.Gaps, folder: Path, tsne: bool
+) -> tuple[list[Shown], tuple[str, ...]]:
+    from analysis import drawing, figures, picture  # matplotlib takes half a second to load
 
-    return drawing.draw_all(figures.Pictures(grid, gaps, with_tsne=tsne), folder)
+    shown = drawing.draw_all(figures.Pictures(grid, gaps, with_tsne=tsne), folder)
+    return shown, tuple(picture.faults(shown))
 
 
 def _summary(collected: Collected) -> str:

@@ -97,8 +97,12 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
     """Write ``(text, y, colour)`` right of the axes, pushed apart so that no two overlap.
 
     Order is kept; a thin line leads from the value to its label. The limits of the axes must be
-    set before, and the figure as high as :func:`height_for` says.
+    set before, and the figure as high as :func:`height_for` says. Raises ValueError for a value
+    that is not finite: matplotlib would end with a bare StopIteration when the figure is saved.
     """
+    lost = [text for text, y, _ in ends if not math.isfinite(y)]
+    if lost:
+        raise ValueError(f"no finite value to write {', '.join(lost)} at")
     low, high = axes.get_ylim()
     figure = axes.get_figure(root=True)
     if figure is None:

@@ -15,24 +15,15 @@ from matplotlib.figure import Figure
 from rich.text import Text
 
 from analysis import render
+from analysis.picture import Picture, Shown, clear, draw, faults
 from analysis.plots import search as plots
-from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, paper_style, save
+from analysis.plots.style import COLUMN_INCHES, FULL_INCHES
 from analysis.render import Cell, Column, Row, Table
 from analysis.search.study import Study, read
 from suite.errors import UserError
 
 SHOWN_TRIALS = 10
 LEAST_FOR_CONTOUR = 4  # points of a surface
-Draw = Callable[[], Figure]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture that can be drawn."""
-
-    name: str
-    caption: str
-    draw: Draw
 
 
 @dataclass(frozen=True)
@@ -60,14 +51,15 @@ def build(record: Path, out: Path) -> Report:
     tables = [best_trials(study) for study in studies]
     try:
         files = _write_tables(tables, out / "tables")
-        shown = _draw(studies, out / "figures")
+        clear(out / "figures")
+        shown = draw((it for study in studies for it in pictures(study)), out / "figures")
         index = out / "index.html"
         index.write_text(_page(content, studies, tables, shown), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error.strerror}") from None
-    pictures = tuple(path for _, *paths in shown for path in paths)
-    text = "\n\n".join(render.to_text(table) for table in tables)
-    return Report(text, index, (*files, *pictures, index))
+    drawn = tuple(path for it in shown for path in it.files)
+    text = "\n\n".join([*(render.to_text(table) for table in tables), *faults(shown)])
+    return Report(text, index, (*files, *drawn, index))
 
 
 def best_trials(study: Study) -> Table:
@@ -193,18 +185,6 @@ def _single(
     return figure
 
 
-def _draw(studies: list[Study], folder: Path) -> list[tuple[Picture, Path, Path]]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("*.pdf"), *folder.glob("*.png")):
-        old.unlink()  # a picture of an earlier report must not pass for one of this
-    with paper_style():
-        return [
-            (picture, *save(picture.draw(), folder / picture.name))
-            for study in studies
-            for picture in pictures(study)
-        ]
-
-
 def _write_tables(tables: list[Table], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -220,7 +200,7 @@ def _page(
     content: dict[str, Any],
     studies: list[Study],
     tables: list[Table],
-    shown: list[tuple[Picture, Path, Path]],
+    shown: list[Shown],
 ) -> str:
     loader = jinja2.PackageLoader("analysis", "search")
     environment = jinja2.Environment(
@@ -248,9 +228,12 @@ def _page(
             {
                 "name": picture.name,
                 "caption": picture.caption,
-                "data": base64.b64encode(png.read_bytes()).decode(),
+                "fault": picture.fault,
+                "data": ""
+                if picture.fault
+                else base64.b64encode(picture.png.read_bytes()).decode(),
             }
-            for picture, _, png in shown
+            for picture in shown
         ],
     )
 

@@ -38,10 +38,9 @@ def accuracy(grid: Grid) -> Table:
         gains = [_gain_cell(grid, label, reference) for reference in compared]
         name = Cell(label + (TUNED if grid.tuned(label) else ""))
         rows.append(Row([name, *cells, *gains], label, rule_above=number == 0))
-    split = "Test" if grid.figure == TEST else "Validation"
     return Table(
         name="accuracy",
-        title=f"{split} accuracy",
+        title=_title(grid),
         columns=columns,
         rows=rows,
         caption=(
@@ -50,6 +49,12 @@ def accuracy(grid: Grid) -> Table:
         ),
         notes=_accuracy_notes(grid),
     )
+
+
+def _title(grid: Grid) -> str:
+    if len(grid.figures) > 1:
+        return "Accuracy (test, or validation where the column says so)"
+    return f"{'Test' if grid.figures == {TEST} else 'Validation'} accuracy"
 
 
 def references(grid: Grid) -> list[str]:
@@ -75,7 +80,11 @@ def score_cell(cell: GridCell, mark: str = "") -> Cell:
     if not cell.expected:
         return DASH
     if not cell.n:
-        return Cell(states_text(cell.states), "hole")
+        known = {
+            "without this figure" if state == FINISHED else state: n
+            for state, n in cell.states.items()
+        }
+        return Cell(states_text(known), "hole")
     runs = str(cell.n) if cell.complete else f"{cell.n}/{cell.expected} runs"
     stale = STALE if cell.stale else ""
     text = f"{mean_sd(cell.scores)} ({runs}){stale}"

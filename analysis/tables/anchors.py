@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis import published, stats
 from analysis.grid import TEST, ColumnKey, Grid, GridCell, pair_name
+from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import score_cell
 from analysis.tables.text import number, signed
@@ -75,7 +76,7 @@ def _short(source: str) -> str:
 def verdict(runs: pd.DataFrame, cell: GridCell, anchor: float, dataset: str) -> str:
     """``reproduced``, ``above by``, ``below by``, or why the two cannot be compared."""
     if not cell.n:
-        return "no run"
+        return "not tested" if FINISHED in cell.states else "no run"
     wanted = published.EPOCHS.get(dataset)
     lengths = set(runs.get("config/epochs", pd.Series(dtype=float)).dropna().astype(int))
     if wanted is not None and lengths and lengths != {wanted}:

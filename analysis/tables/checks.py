@@ -12,11 +12,12 @@ from analysis.tables.text import number, shorten, signed
 
 
 def selection(grid: Grid) -> Table | None:
-    """What choosing the epoch would have claimed; None where test accuracy was not recorded."""
-    if grid.figure != TEST:
+    """What choosing the epoch would have claimed; None where no column was tested."""
+    columns = [key for key in grid.columns if grid.figure_of(key) == TEST]
+    if not columns:
         return None
     rows: list[Row] = []
-    for key in grid.columns:
+    for key in columns:
         for label in grid.labels:
             last = grid.cell(label, key).scores
             by_val = grid.cell(label, key, "best_val/test/top1_percent").scores

@@ -32,9 +32,10 @@ def _table(
     grid: Grid, key: ColumnKey, method: str, runs: pd.DataFrame, options: tuple[str, str]
 ) -> Table:
     down, across = options
-    done = runs[runs["state"] == FINISHED] if grid.figure in runs else runs.iloc[:0]
+    figure = grid.figure_of(key)
+    done = runs[runs["state"] == FINISHED] if figure in runs else runs.iloc[:0]
     scores = {
-        (row, column): some[grid.figure].to_numpy(float)
+        (row, column): some[figure].to_numpy(float)
         for (row, column), some in done.groupby([down, across])
     }
     means = {place: stats.mean(values) for place, values in scores.items()}

@@ -8,8 +8,16 @@ import wandb
 from mirrored_store import FakeApi, mirrored
 from synthetic_store import Store, digits
 
-from analysis.report import ReportError, build
+from analysis import report as reports
+from analysis.report import ReportError
 from suite.cli import main
+
+
+def build(*arguments):
+    """A report all of whose figures could be drawn."""
+    made = reports.build(*arguments)
+    assert made.faults == ()
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +126,26 @@ def test_two_pairs_have_a_column_and_a_set_of_figures_each(tmp_path):
     names = {path.name for path in report.files}
     assert {"curves-1.pdf", "curves-2.pdf", "embedding-2.png"} <= names
     assert "big → small" in str(report)
+
+
+def test_tested_and_untested_experiments_share_a_report(tmp_path):
+    """The cost figure of the untested one had no accuracy: matplotlib ended the whole report."""
+    tested = digits(tmp_path / "runs", labels=("scratch", "kd"), seeds=(0, 1), features=False)
+    untested = Store(tmp_path / "runs", "untested", dataset="cifar", splits=("val",))
+    for label in ("scratch", "kd"):
+        for seed, score in enumerate((50.0, 52.0)):
+            entry = untested.add(label, seed, "big/small", recipe="cifar")
+            untested.finish(entry, score, features=False)
+    manifests = [tested.write_manifest(), untested.write_manifest()]
+    report = build(tested.root, manifests, tmp_path / "report")
+    text = str(report)
+    assert "big → small (cifar), validation" in text
+    assert "51.40 ± 1.41 (2)" in text  # the last epoch's accuracy plus the store's 0.4
+    names = {path.name for path in report.files}
+    assert {"cost-1.pdf", "cost-2.pdf", "curves-2.pdf"} <= names
+    selection = (tmp_path / "report" / "tables" / "selection.md").read_text()
+    assert "nan" not in selection
+    assert "cifar" not in selection
 
 
 def test_the_same_runs_give_the_same_files(finished, report, tmp_path):
