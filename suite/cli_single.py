@@ -22,7 +22,6 @@ from suite.cli_options import (
     Workers,
     make_runtime,
 )
-from suite.errors import UserError
 
 commands = typer.Typer()
 console = Console(soft_wrap=True)
@@ -44,8 +43,9 @@ def train(
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
     from suite.config import RunSpec, parse
     from suite.run import run
+    from suite.yaml_input import load_file
 
-    spec = parse(RunSpec, _run_spec(_read_yaml(config)), str(config))
+    spec = parse(RunSpec, _run_spec(load_file(config)), str(config))
     runtime = make_runtime(
         runs_root=runs_root,
         data_root=data_root,
@@ -106,17 +106,6 @@ def list_data(data_root: DataRoot = Path("data")) -> None:
     for name in data.names():
         table.add_row(name, *data.describe(name, data_root))
     console.print(table)
-
-
-def _read_yaml(path: Path) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
 
 
 def _run_spec(values: Any) -> Any:

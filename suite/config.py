@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from suite import methods
-from suite.errors import UserError
+from suite.errors import UserError, brief, listed, shortened
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -230,12 +230,12 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = [f"  {_fault(fault)}" for fault in error.errors()]
-        raise ConfigError("\n".join([f"{where}: {len(faults)} fault(s)", *faults])) from None
+        raise ConfigError(listed(where, map(_fault, error.errors()))) from None
 
 
 def _fault(fault: Any) -> str:
     field = ".".join(str(part) for part in fault["loc"]) or "(whole)"
     message = fault["msg"].removeprefix("Value error, ")
-    given = "" if fault["type"] in {"missing", "value_error"} else f" (given: {fault['input']!r})"
-    return f"{field}: {message}{given}"
+    silent = fault["type"] in {"missing", "value_error"}
+    given = "" if silent else f" (given: {brief(fault['input'])})"
+    return f"{shortened(field)}: {message}{given}"

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
+
+MOST_CHARACTERS = 200
+"""Of a value that an error repeats."""
+MOST_FAULTS = 20
+_REPR = Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxlong = 3, 120, 120, 60
+_REPR.maxlist = _REPR.maxdict = _REPR.maxtuple = _REPR.maxset = 6
 
 
 class UserError(ValueError):
@@ -13,6 +21,25 @@ class UserError(ValueError):
 def unknown(kind: str, value: object, known: Iterable[str]) -> str:
     """``unknown KIND 'VALUE' (did you mean X?); known: A, B, C``."""
     known = sorted(known)
-    close = get_close_matches(str(value), known, n=1)
+    close = get_close_matches(str(value)[:MOST_CHARACTERS], known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"unknown {kind} {value!r}{hint}; known: {', '.join(known)}"
+    return f"unknown {kind} {brief(value)}{hint}; known: {', '.join(known)}"
+
+
+def listed(where: str, faults: Iterable[str]) -> str:
+    """``WHERE: N fault(s)`` and a line for each, each once; of very many only the first."""
+    unique = list(dict.fromkeys(faults))
+    lines = [f"  {fault}" for fault in unique[:MOST_FAULTS]]
+    if len(unique) > MOST_FAULTS:
+        lines.append(f"  and {len(unique) - MOST_FAULTS:,} more")
+    return "\n".join([f"{where}: {len(unique)} fault(s)", *lines])
+
+
+def brief(value: object) -> str:
+    """``repr`` of any value in at most 200 characters, without looking at more than it shows."""
+    return shortened(_REPR.repr(value))
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning and ``...`` in at most 200 characters."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."

@@ -18,7 +18,7 @@ from types import ModuleType
 import baselines
 from suite.combine import combine
 from suite.distiller import Distiller
-from suite.errors import UserError, unknown
+from suite.errors import UserError, brief, unknown
 
 ENTRY_POINT_GROUP = "dskd_bench.methods"
 PLUS = "+"
@@ -61,7 +61,7 @@ def modules(name: str) -> tuple[str, ...]:
 @cache
 def _combination(name: str) -> type[Distiller]:
     if len(set(parts(name))) < len(parts(name)):
-        raise UnknownMethod(f"method {name!r}: names a part twice")
+        raise UnknownMethod(f"method {brief(name)}: names a part twice")
     return combine({part: find(part) for part in parts(name)})
 
 

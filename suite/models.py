@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import suite.zoo  # noqa: F401  (registers the CIFAR networks in timm)
 from suite.config import ModelConfig, TeacherConfig
-from suite.errors import UserError, unknown
+from suite.errors import UserError, brief, unknown
 from suite.record import RunDirectory
 from suite.taps import TappedModel, UnsupportedModel
 from suite.weights import load_foreign
@@ -84,7 +84,7 @@ def names(pattern: str) -> list[str]:
     """Names of timm's and this suite's networks that match a shell pattern."""
     found: list[str] = timm.list_models(pattern)
     if not found:
-        raise UserError(f"no model matches {pattern!r}; try 'cifar_*' or 'resnet*'")
+        raise UserError(f"no model matches {brief(pattern)}; try 'cifar_*' or 'resnet*'")
     return found
 
 
@@ -114,12 +114,12 @@ def _build(
                 timm.create_model(config.name, pretrained=pretrained, **options), image_shape
             )
     except UnsupportedModel as error:
-        raise UnsupportedModel(f"model {config.name!r}: {error}") from None
+        raise UnsupportedModel(f"model {brief(config.name)}: {error}") from None
     except (TypeError, ValueError, RuntimeError, AssertionError, OSError, IndexError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"model {config.name!r} with options {config.options} does not take images of "
-            f"{'x'.join(map(str, image_shape))}: {reason} "
+            f"model {brief(config.name)} with options {brief(config.options)} does not take images "
+            f"of {'x'.join(map(str, image_shape))}: {reason} "
             "(networks of fixed input size need options: {img_size: SIDE})"
         ) from None
 

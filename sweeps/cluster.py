@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from suite.config import Closed, Runtime, parse
-from suite.errors import UserError
+from suite.yaml_input import load_mapping
 from sweeps import files
 from sweeps.jobs import available
 
@@ -41,11 +41,7 @@ class Cluster(Closed):
         chosen = path or (own if own.is_file() else None)
         if chosen is None:
             return parse(cls, files.read("clusters", "default"), "cluster default")
-        try:
-            text = chosen.read_text()
-        except OSError as error:
-            raise UserError(f"cluster file {chosen}: {error.strerror}") from None
-        return parse(cls, files.parse_yaml(text, str(chosen)), f"cluster {chosen}")
+        return parse(cls, load_mapping(chosen, f"cluster file {chosen}"), f"cluster {chosen}")
 
     def sbatch(self, runtime: Runtime, setup: list[str], **further: Any) -> dict[str, Any]:
         """Parameters of submitit's SlurmExecutor; ``setup`` follows the user's own lines.

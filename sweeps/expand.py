@@ -6,6 +6,7 @@ only), settings that a search chose, the options of a row, the command line.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -15,7 +16,7 @@ from typing import Any
 from suite import data, methods
 from suite.combine import LABEL_WEIGHT
 from suite.config import ConfigError, RunSpec, parse
-from suite.errors import UserError, unknown
+from suite.errors import UserError, brief, listed, unknown
 from suite.models import check_name
 from suite.record import TEACHERS, write_json
 from sweeps import files, overrides
@@ -131,16 +132,14 @@ class _Expander:
             try:
                 check()
             except UserError as fault:
-                faults.append(f"  {fault}")
+                faults.append(str(fault))
         labels = [entry.label or entry.name for entry in self.experiment.methods]
-        twice = {label for label in labels if labels.count(label) > 1}
-        faults += [f"  methods: label {label!r} twice" for label in sorted(twice)]
+        twice = [label for label, times in Counter(labels).items() if times > 1]
+        faults += [f"methods: label {brief(label)} twice" for label in sorted(twice)]
         stray = sorted(set(self.options) - {entry.name for entry in self.experiment.methods})
-        faults += [f"  {name}: options given, but it is not among the methods" for name in stray]
+        faults += [f"{name}: options given, but it is not among the methods" for name in stray]
         if faults:
-            unique = list(dict.fromkeys(faults))
-            head = f"experiment {self.name}: {len(unique)} fault(s)"
-            raise ConfigError("\n".join([head, *unique]))
+            raise ConfigError(listed(f"experiment {self.name}", faults))
 
     def _checks(self) -> list[Any]:
         models = [name for pair in self.experiment.pairs for name in pair.split("/")]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
-from typing import Any
+from math import prod
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from suite.config import Closed, ConfigError, parse
+from suite.errors import brief, shortened
 from sweeps import files
 
 Section = dict[str, Any]
 SECTIONS = ("data", "optimizer", "schedule", "train")
+MOST_RUNS = 10_000
+"""Of one experiment: ten times the largest table that the field prints (13 pairs, 16 methods, 5
+seeds); this many are laid out in half a minute."""
 
 
 class ModelEntry(Closed):
@@ -73,7 +79,10 @@ def _rows_of(item: Any) -> list[Any]:
         return [item]
     axes = item["grid"]
     if not isinstance(axes, dict) or not all(isinstance(v, list) and v for v in axes.values()):
-        raise ValueError(f"grid: must be OPTION: [VALUE, ...] (given: {axes!r})")
+        raise ValueError(f"grid: must be OPTION: [VALUE, ...] (given: {brief(axes)})")
+    size = prod(map(len, axes.values()))
+    if size > MOST_RUNS:
+        raise ValueError(f"grid: {size:,} points; at most {MOST_RUNS:,}")
     row = {key: value for key, value in item.items() if key != "grid"}
     points = (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
     head = str(item.get("label") or item.get("name"))
@@ -117,16 +126,27 @@ class Experiment(Sections):
     def _two_names(cls, value: list[str]) -> list[str]:
         for pair in value:
             if pair.count("/") != 1 or not all(pair.split("/")):
-                raise ValueError(f"{pair!r}: a pair is written TEACHER/STUDENT")
+                raise ValueError(f"{brief(pair)}: a pair is written TEACHER/STUDENT")
         return value
 
     @field_validator("pairs", "seeds")
     @classmethod
     def _each_once(cls, value: list[Any]) -> list[Any]:
-        twice = {item for item in value if value.count(item) > 1}
+        twice = [str(item) for item, times in sorted(Counter(value).items()) if times > 1]
         if twice:
-            raise ValueError(f"{', '.join(map(str, sorted(twice)))}: given more than once")
+            raise ValueError(f"{shortened(', '.join(twice))}: given more than once")
         return value
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Self:
+        counts = len(self.pairs), len(self.methods), len(self.seeds)
+        if prod(counts) > MOST_RUNS:
+            sizes = " x ".join(
+                f"{count:,} {what}"
+                for count, what in zip(counts, ("pairs", "methods", "seeds"), strict=True)
+            )
+            raise ValueError(f"{sizes} are {prod(counts):,} runs; at most {MOST_RUNS:,}")
+        return self
 
 
 def load_recipe(name: str) -> Recipe:

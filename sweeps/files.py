@@ -7,10 +7,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from suite.config import ConfigError
 from suite.errors import UserError, unknown
+from suite.yaml_input import load_mapping
 
 
 def names(kind: str) -> list[str]:
@@ -24,7 +22,7 @@ def read(kind: str, name: str) -> dict[str, Any]:
 
     Raises :class:`UserError` for an unknown name or an unreadable file.
     """
-    return parse_yaml(source(kind, name).read_text(), str(name))
+    return load_mapping(source(kind, name), name)
 
 
 def source(kind: str, name: str) -> Traversable:
@@ -37,17 +35,6 @@ def source(kind: str, name: str) -> Traversable:
     if name not in names(kind):
         raise UserError(unknown(kind[:-1], name, names(kind)) + ", or a path to your own YAML")
     return files("sweeps") / kind / f"{name}.yaml"
-
-
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """A mapping from YAML text. Raises :class:`ConfigError`."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{where}: must be a mapping, is {type(content).__name__}")
-    return content
 
 
 def merge(base: Any, change: Any) -> Any:

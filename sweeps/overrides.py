@@ -10,11 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from suite import methods
 from suite.config import ConfigError, DataConfig, OptimizerConfig, ScheduleConfig, TrainConfig
-from suite.errors import unknown
+from suite.errors import brief, listed, shortened, unknown
+from suite.yaml_input import load
 from sweeps.experiment import Experiment
 from sweeps.files import merge
 from sweeps.manifest import tokens
@@ -36,11 +35,11 @@ def read(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, A
         key, equals, text = token.partition("=")
         try:
             if not equals or not re.fullmatch(r"[\w.+-]+", key):
-                raise ConfigError(f"{token!r}: write KEY=VALUE")
+                raise ConfigError(f"{brief(token)}: write KEY=VALUE")
             path = _path(key)
             value = _value(key, text)
         except ConfigError as fault:
-            faults.append(f"  {fault}")
+            faults.append(str(fault))
             continue
         nested: Any = value
         for part in reversed(path[1:]):
@@ -50,7 +49,7 @@ def read(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, A
         else:
             changes = merge(changes, {path[0]: nested})
     if faults:
-        raise ConfigError("\n".join([f"overrides: {len(faults)} fault(s)", *faults]))
+        raise ConfigError(listed("overrides", faults))
     return changes, options
 
 
@@ -93,11 +92,7 @@ def _all_keys() -> set[str]:
 
 
 def _value(key: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(_with_decimal_points(text))
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{key}={text}: the value is no YAML: {reason}") from None
+    return load(_with_decimal_points(text), shortened(f"{key}={text}"))
 
 
 def _with_decimal_points(text: str) -> str:

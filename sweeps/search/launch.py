@@ -12,7 +12,7 @@ from rich.console import Console
 
 from suite.claims import Claim, ClaimLost, claim, holder
 from suite.config import ConfigError, Runtime
-from suite.errors import UserError
+from suite.errors import UserError, listed
 from suite.record import TEACHERS
 from sweeps.cluster import Cluster, Executor, choose, room
 from sweeps.local import workers_for
@@ -95,8 +95,8 @@ def _check_pairs(plan: SearchPlan, runtime: Runtime, most: int | None) -> None:
 
     faults = check([tuning.templates[0] for tuning in plan.tunings], runtime, most).faults
     if faults:
-        lines = [f"  {spec.label}: {fault}" for spec, fault in faults.items()]
-        raise ConfigError("\n".join([f"search {plan.name}: {len(lines)} fault(s)", *lines]))
+        lines = (f"{spec.label}: {fault}" for spec, fault in faults.items())
+        raise ConfigError(listed(f"search {plan.name}", lines))
 
 
 class _Search:

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution
 
 from suite import methods
 from suite.config import ConfigError, RunSpec, parse
-from suite.errors import UserError
+from suite.errors import UserError, listed
 from sweeps import files, overrides
 from sweeps.expand import expand_content, note_of
 from sweeps.manifest import stem, tokens
@@ -115,9 +115,7 @@ def load(name: str, arguments: Sequence[str] = (), trials: int | None = None) ->
         faults += _unsuited(settings, spaces_of)
         cells = _cells(settings, stem(name), set(spaces_of), faults)
     if faults or settings is None:
-        unique = list(dict.fromkeys(faults))
-        lines = [f"  {fault}" for fault in unique]
-        raise ConfigError("\n".join([f"search {name}: {len(unique)} fault(s)", *lines]))
+        raise ConfigError(listed(f"search {name}", faults))
     return SearchPlan(
         name=stem(name),
         source=name,

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from suite import methods
 from suite.config import Closed, OptimizerConfig, ScheduleConfig, TrainConfig
-from suite.errors import UserError, unknown
+from suite.errors import UserError, brief, unknown
 
 TUNABLE = "tunable"
 SECTIONS: Mapping[str, type[Closed]] = {
@@ -33,6 +33,7 @@ SECTIONS: Mapping[str, type[Closed]] = {
 FIXED = {"train.epochs", "train.eval_every"}
 """A trial's length is the search's own business: pruning compares trials epoch by epoch."""
 RANGE_KEYS = {"low", "high", "log", "step"}
+MOST_CHOICES = 1000
 
 Space = Mapping[str, BaseDistribution]
 
@@ -54,7 +55,9 @@ def read(method: str, wanted: Any, faults: list[str]) -> Space:
         if not own:
             faults.append(f"{method}: declares no range; give a space")
     if not isinstance(wanted, dict) or (not wanted and own):
-        faults.append(f"{method}: space must be {TUNABLE!r} or FIELD: RANGE (given: {wanted!r})")
+        faults.append(
+            f"{method}: space must be {TUNABLE!r} or FIELD: RANGE (given: {brief(wanted)})"
+        )
         return {}
     space = {}
     for name, text in wanted.items():
@@ -132,15 +135,17 @@ def _distribution(field: FieldInfo, wanted: Any) -> BaseDistribution:
     if isinstance(wanted, dict):
         return _range(accepts, wanted, fractional=_is_fractional(field))
     raise SpaceFaults(
-        f"write {TUNABLE!r}, {{low, high, log, step}} or [choices] (given: {wanted!r})"
+        f"write {TUNABLE!r}, {{low, high, log, step}} or [choices] (given: {brief(wanted)})"
     )
 
 
 def _choices(accepts: TypeAdapter[Any], values: list[Any]) -> BaseDistribution:
     if not values:
         raise SpaceFaults("no choices given")
+    if len(values) > MOST_CHOICES:
+        raise SpaceFaults(f"{len(values):,} choices, at most {MOST_CHOICES}")
     faults = [fault for value in values for fault in _refused(accepts, value, "choice")]
-    faults += [f"{value!r} twice" for i, value in enumerate(values) if value in values[:i]]
+    faults += [f"{brief(value)} twice" for i, value in enumerate(values) if value in values[:i]]
     if faults:
         raise SpaceFaults(*faults)
     return CategoricalDistribution(values)
@@ -153,7 +158,7 @@ def _is_fractional(field: FieldInfo) -> bool:
 def _range(
     accepts: TypeAdapter[Any], wanted: dict[str, Any], *, fractional: bool
 ) -> BaseDistribution:
-    faults = [unknown("key", key, RANGE_KEYS) for key in sorted(set(wanted) - RANGE_KEYS)]
+    faults = [unknown("key", key, RANGE_KEYS) for key in sorted(set(wanted) - RANGE_KEYS, key=str)]
     faults += [f"{key} is missing" for key in ("low", "high") if wanted.get(key) is None]
     low: Any = wanted.get("low")
     high: Any = wanted.get("high")
@@ -162,13 +167,13 @@ def _range(
         if wanted.get(key) is not None:
             faults += _number_fault(wanted[key], key) or _refused(accepts, wanted[key], key)
     if not isinstance(log, bool):
-        faults.append(f"log must be true or false (given: {log!r})")
+        faults.append(f"log must be true or false (given: {brief(log)})")
     if step is not None and (_number_fault(step, "step") or step <= 0):
-        faults.append(f"step must be a number above 0 (given: {step!r})")
+        faults.append(f"step must be a number above 0 (given: {brief(step)})")
     if not faults:
         faults += _order_faults(low, high, log, step)
     if not fractional and isinstance(step, float):
-        faults.append(f"step must be a whole number (given: {step!r})")
+        faults.append(f"step must be a whole number (given: {brief(step)})")
     if faults:
         raise SpaceFaults(*faults)
     if fractional:
@@ -196,7 +201,7 @@ def _number_fault(value: Any, key: str) -> list[str]:
             hint = f"; in YAML write {float(value)!r}" if "." not in value else ""
         except ValueError:
             hint = ""
-    return [f"{key} must be a number (given: {value!r}{hint})"]
+    return [f"{key} must be a number (given: {brief(value)}{hint})"]
 
 
 def _refused(accepts: TypeAdapter[Any], value: Any, key: str) -> list[str]:
@@ -205,7 +210,7 @@ def _refused(accepts: TypeAdapter[Any], value: Any, key: str) -> list[str]:
         accepts.validate_python(value, strict=True)
     except ValidationError as error:
         reason = error.errors()[-1]["msg"]
-        return [f"{key} {value!r} is refused: {reason}"]
+        return [f"{key} {brief(value)} is refused: {reason}"]
     return []
 
 

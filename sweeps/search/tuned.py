@@ -11,7 +11,7 @@ import yaml
 from suite.config import Closed, parse
 from suite.errors import UserError
 from suite.record import write_atomically
-from sweeps.files import parse_yaml
+from suite.yaml_input import load_mapping
 
 TUNED_ROOT = Path(__file__).resolve().parents[1] / "tuned"
 HEAD = """\
@@ -94,7 +94,4 @@ def read(search: str, methods: Sequence[str]) -> dict[str, Tuned]:
             f"tuned: no settings of {', '.join(paths)} in {folder}; "
             f"make search EXP={folder.name} writes them"
         )
-    return {
-        method: parse(Tuned, parse_yaml(path.read_text(), str(path)), str(path))
-        for method, path in there.items()
-    }
+    return {method: parse(Tuned, load_mapping(path), str(path)) for method, path in there.items()}

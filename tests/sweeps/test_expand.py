@@ -1,13 +1,14 @@
 """An experiment becomes runs: teachers once, overrides in order, faults all at once."""
 
 import json
+import time
 
 import pytest
 
 from suite.config import ConfigError
 from suite.errors import UserError
 from sweeps import files
-from sweeps.expand import expand, manifest_path
+from sweeps.expand import expand, expand_content, manifest_path
 from sweeps.experiment import load_recipe
 
 EXPERIMENT = """\
@@ -163,3 +164,27 @@ def test_every_shipped_experiment_expands_and_opens_with_a_note(name):
 @pytest.mark.parametrize("name", files.names("recipes"))
 def test_every_shipped_recipe_is_valid(name):
     load_recipe(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"seeds": list(range(300_000))},
+            "1 pairs x 6 methods x 300,000 seeds are 1,800,000 runs; at most 10,000",
+        ),
+        (
+            {"methods": [{"name": "dkd", "grid": {str(i): [0, 1] for i in range(60)}}]},
+            f"methods: grid: {2**60:,} points; at most 10,000",
+        ),
+    ],
+    ids=["seeds", "grid"],
+)
+def test_far_too_many_runs_are_refused_at_once(change, message):
+    content = {**files.read("experiments", "dskd_digits"), **change}
+    started = time.process_time()
+    with pytest.raises(ConfigError) as caught:
+        expand_content(content, "mine")
+    assert time.process_time() - started < 5
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 500

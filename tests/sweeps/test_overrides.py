@@ -42,4 +42,4 @@ def test_every_fault_is_told_at_once():
     assert "unknown key 'epoch'" in text
     assert "unknown key 'kd.temp', field 'temp'; known: ce_weight, kd_weight, temperature" in text
     assert "'nothing': write KEY=VALUE" in text
-    assert "the value is no YAML" in text
+    assert "dkd.beta=[1: no valid YAML: line 1: expected" in text
