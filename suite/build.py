@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
-from suite import choices, distributed, features, memory, methods, models
+from suite import choices, distributed, features, graphs, memory, methods, models
 from suite.config import RunConfig, Runtime
 from suite.data import Dataset, load
 from suite.distiller import Batch, Distiller, Setup
@@ -125,8 +125,13 @@ def build_trainer(
         ground.choices,
         fused=runtime.fast,
         keep_features_after=features.epochs_to_keep(config.train.epochs, runtime.feature_epochs),
-        graphed=runtime.graphs and fabric.device.type == "cuda" and fabric.world_size == 1,
+        record=graphs.record if replays(runtime, fabric) else None,
     )
+
+
+def replays(runtime: Runtime, fabric: Fabric) -> bool:
+    """Whether steps are recorded and replayed as CUDA graphs."""
+    return runtime.graphs and fabric.device.type == "cuda" and fabric.world_size == 1
 
 
 def _teacher_choices(

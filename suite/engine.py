@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -21,14 +21,15 @@ from torch import Tensor
 from suite import checkpoint, distributed, features
 from suite.config import RunConfig
 from suite.data import Dataset
-from suite.distiller import Batch
+from suite.distiller import Batch, Progress
 from suite.evaluate import evaluate
-from suite.graphs import Graphed
+from suite.graphs import Graphed, Record
 from suite.meter import Meter
 from suite.optim import make_optimizer, make_schedule, match_layouts
 from suite.record import RunDirectory
 from suite.step import Step
 from suite.taps import Outputs, TappedModel
+from suite.watched import STEP, answers
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,16 @@ class Position:
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch in progress
 
 
+class _Computed(NamedTuple):
+    """Of one step, before the optimizer's part."""
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    hits: Tensor  # images that the student classifies correctly
+    diagnostics: dict[str, Tensor]
+    gradients: list[Tensor | None]  # of all parameters
+
+
 class Trainer:
     """One student on its way to the end of its last epoch."""
 
@@ -63,7 +74,7 @@ class Trainer:
         *,
         fused: bool = False,
         keep_features_after: Container[int] = (),
-        graphed: bool = False,
+        record: Record[_Computed] | None = None,
     ) -> None:
         self.fabric = fabric
         self.config = config
@@ -80,10 +91,9 @@ class Trainer:
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
         self._module, self._optimizer = fabric.setup(step, self.optimizer)
         self._parameters = [it for it in step.parameters() if it.requires_grad]
-        self._compute = Graphed(self._forward_and_backward, [stream])
-        if not graphed:
-            self._compute.give_up()
+        self._replayed = Graphed(self._forward_and_backward, [stream], record, self._reads)
         self._steps_per_epoch = data.train.steps(config.train.batch_size, fabric.world_size)
+        self._taps = step.distiller.teacher_taps()
         self._globals = _global_streams(fabric.device)  # dropout and stochastic depth
         self.deployed = step.distiller.deploy(step.student)
         self.choices: dict[str, Tensor] = {}  # the deployed network's, at its last evaluation
@@ -107,39 +117,50 @@ class Trainer:
 
     def advance(self, batch: Batch, teacher: Outputs | None) -> None:
         """One optimizer step on ``batch``, for which the teacher said ``teacher``."""
-        position, epochs = self.position, self.config.train.epochs
+        position, train = self.position, self.config.train
         done = (position.epoch - 1) * self._steps_per_epoch + position.step_in_epoch
-        self._progress = (position.epoch, epochs, done, self._steps_per_epoch)
-        if self.step.reads_step:
-            self._compute.give_up()  # a replay would see the step of the recording
-        said = [] if teacher is None else [teacher.logits, *teacher.taps.values()]
-        self._taps = () if teacher is None else tuple(teacher.taps)
+        self._progress = (position.epoch, train.epochs, done, self._steps_per_epoch)
+        if STEP in self.step.asked:
+            self._replayed.give_up()  # a replay would see the step of the recording
+        full = len(batch) == train.batch_size  # the smaller last batch of an epoch comes once
+        compute: Callable[..., _Computed] = self._replayed if full else self._forward_and_backward
+        said = () if teacher is None else (teacher.logits, *(teacher[it] for it in self._taps))
         with self._own_globals():
-            loss, terms, hits, gradients = self._compute(
-                [batch.image, batch.label, batch.index, *said], key=(position.epoch, self._taps)
-            )
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            computed = compute(batch.image, batch.label, batch.index, *said)
+        for parameter, gradient in zip(self._parameters, computed.gradients, strict=True):
             parameter.grad = gradient  # a replay fills them but does not attach them
         if self.config.optimizer.clip_grad_norm is not None:
             self.fabric.clip_gradients(
                 self._module, self._optimizer, max_norm=self.config.optimizer.clip_grad_norm
             )
         self._optimizer.step()
-        self._optimizer.zero_grad()
-        self._meter.add(len(batch), loss, terms, hits, self.step.distiller.diagnostics())
+        self._meter.add(
+            len(batch), computed.loss, computed.terms, computed.hits, computed.diagnostics
+        )
         position.step_in_epoch += 1
+
+    def _reads(self) -> Hashable:
+        """What a step depends on beside tensors."""
+        return answers(Progress(*self._progress), self.step.asked)
 
     def _forward_and_backward(
         self, image: Tensor, label: Tensor, index: Tensor, *said: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor, list[Tensor | None]]:
-        """Loss, its terms, hits and the gradients of all parameters."""
+    ) -> _Computed:
+        for parameter in self._parameters:
+            parameter.grad = None  # also what a recording that failed has left
         logits, taps = (said[0], said[1:]) if said else (None, ())
-        named = dict(zip(self._taps, taps, strict=True))
+        named = dict(zip(self._taps, taps, strict=True)) if said else {}
         with distributed.batch_norm(self.fabric, self.config.train.batch_norm):
             terms, hits = self._module(image, label, index, self._progress, logits, named)
         loss = torch.stack(list(terms.values())).sum()
         self.fabric.backward(loss)
-        return loss.detach(), terms, hits, [parameter.grad for parameter in self._parameters]
+        return _Computed(
+            loss.detach(),
+            {name: term.detach() for name, term in terms.items()},
+            hits,
+            self.step.distiller.diagnostics(),
+            [parameter.grad for parameter in self._parameters],
+        )
 
     def pause(self, seconds: float) -> None:
         """Bring the position up to date after steps that took ``seconds``."""

@@ -25,12 +25,15 @@ WARM_UP = 3  # calls before recording: libraries choose kernels and make their w
 def record(
     function: Callable[[], Given], generators: Sequence[torch.Generator]
 ) -> Callable[[], Given]:
-    """Record ``function`` on the GPU, without computing anything yet."""
+    """Record ``function`` on the GPU, without computing anything yet.
+
+    Other threads may use the GPU meanwhile, such as the one that pins the memory of batches.
+    """
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)
     torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         results = function()
 
     def replay() -> Given:
@@ -44,59 +47,69 @@ class Graphed(Generic[Given]):
     """Calls ``function`` on tensors, by replay once it has been recorded.
 
     Results lie in memory that the next call overwrites. ``function`` may read nothing that changes
-    between calls but its arguments, memory that is changed in place, and what ``key`` names.
+    between calls but its arguments, memory that is changed in place, and what ``reads`` gives. It
+    must also be right after a call that has failed halfway, as a recording may.
     """
 
     def __init__(
         self,
         function: Callable[..., Given],
         generators: Sequence[torch.Generator] = (),
-        record: Record[Given] = record,
+        record: Record[Given] | None = record,
+        reads: Callable[[], Hashable] = lambda: None,
     ) -> None:
         self._function = function
         self._generators = generators
         self._record = record
+        self._reads = reads
         self._calls = 0
-        self._possible = True
-        self._key: Hashable = None
+        self._recorded: Hashable = None  # shapes and what was read
         self._inputs: list[Tensor] = []
         self._replay: Callable[[], Given] | None = None
 
-    def __call__(self, inputs: Sequence[Tensor], key: Hashable = None) -> Given:
-        """``function(*inputs)``; another ``key`` or other shapes are recorded anew.
+    def __call__(self, *inputs: Tensor) -> Given:
+        """``function(*inputs)``; recorded anew for other shapes and when it reads something else.
 
-        The smaller batch at the end of an epoch is not: it comes once.
+        Shapes that come once, as the last batch of an epoch, are better not given here.
         """
         self._calls += 1
-        shapes = [tensor.shape for tensor in inputs]
-        if self._calls == 1:
-            self._shapes = shapes
-        if not self._possible or self._calls <= WARM_UP or shapes != self._shapes:
+        if self._record is None or self._calls <= WARM_UP:
             return self._function(*inputs)
-        if self._replay is None or key != self._key:
-            replay = self._recorded(inputs)
-            if replay is None:
-                return self._function(*inputs)
-            self._key, self._replay = key, replay
+        if self._replay is None or self._recorded != self._state(inputs):
+            self._replay = None  # its memory can be used again
+            self._replay = self._try(self._record, inputs)
+            self._recorded = self._state(inputs)
+        if self._replay is None:
+            return self._function(*inputs)
         for place, tensor in zip(self._inputs, inputs, strict=True):
             place.copy_(tensor)
         return self._replay()
 
     def give_up(self) -> None:
         """Call the function itself from now on."""
-        self._possible = False
+        self._record = None
         self._replay = None
 
-    def _recorded(self, inputs: Sequence[Tensor]) -> Callable[[], Given] | None:
-        self._replay = None  # its memory can be used again
+    def _state(self, inputs: Sequence[Tensor]) -> Hashable:
+        return tuple(tensor.shape for tensor in inputs), self._reads()
+
+    def _try(self, record: Record[Given], inputs: Sequence[Tensor]) -> Callable[[], Given] | None:
         self._inputs = [tensor.clone() for tensor in inputs]
         states = [generator.get_state() for generator in self._generators]
         try:
-            return self._record(lambda: self._function(*self._inputs), self._generators)
+            return record(lambda: self._function(*self._inputs), self._generators)
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            log.warning("no CUDA graph, the steps go kernel by kernel: %s", reason)
+            log.warning(
+                "no CUDA graph, the steps go kernel by kernel: %s", _cause(error), exc_info=error
+            )
             self.give_up()
             for generator, state in zip(self._generators, states, strict=True):
                 generator.set_state(state)
             return None
+
+
+def _cause(error: BaseException) -> str:
+    """The first error, in one line: that of the capture's end says only that it has failed."""
+    while error.__context__ is not None and not error.__suppress_context__:
+        error = error.__context__
+    return f"{error}".partition("\n")[0] or type(error).__name__

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from suite.distiller import Batch, Distiller, Progress
 from suite.taps import Outputs, TappedModel
-
-
-class _Watched(Progress):
-    """Notes whether somebody looks at ``step``."""
-
-    read = False
-
-    def __getattribute__(self, name: str) -> Any:
-        if name == "step":
-            object.__setattr__(self, "read", True)
-        return super().__getattribute__(name)
+from suite.watched import Question, WatchedProgress
 
 
 class Step(nn.Module):
@@ -33,8 +22,8 @@ class Step(nn.Module):
         super().__init__()
         self.student = student
         self.distiller = distiller
-        self.reads_step = False
-        """Whether the method has looked at the step, which is another in every call."""
+        self.asked: set[Question] = set()
+        """What the method has asked its progress so far."""
 
     def forward(
         self,
@@ -49,7 +38,7 @@ class Step(nn.Module):
 
         The teacher's outputs hold at least the taps that the method reads; no logits: no teacher.
         """
-        place = _Watched(*progress)
+        place = WatchedProgress(Progress(*progress), self.asked)
         student = self.student(image, self.distiller.student_taps()).float()
         if teacher_logits is None:
             teacher_logits = student.logits.new_empty(0)
@@ -61,7 +50,6 @@ class Step(nn.Module):
                 Outputs(teacher_logits, wanted),
                 place,
             )
-            self.reads_step = self.reads_step or place.read
             with torch.no_grad():
                 hits = (self.distiller.predict(student).argmax(1) == label).sum()
         return terms, hits

@@ -1,20 +1,26 @@
 """The engine's fast paths train what a plain loop trains."""
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
+from tape_recorder import TapeRecorder
 from torch.nn import functional
 
 from suite.build import Ground, build_trainer, make_fabric
-from suite.config import RunConfig, Runtime, parse
+from suite.config import MethodSpec, RunConfig, Runtime, parse
 from suite.data import load
+from suite.distiller import Progress
 from suite.models import create
-from suite.pack import Pack
+from suite.pack import Interrupted, Pack
 from suite.record import RunDirectory
 from suite.rng import seeded_globals
+from suite.taps import Outputs
+from suite.watched import STEP, answers
 
 STUDENT = {"name": "cifar_wrn_16_1"}
 TEACHER = {"name": "cifar_wrn_16_2"}
@@ -128,21 +134,120 @@ def test_on_a_cpu_images_and_weights_are_channels_last_unless_told_otherwise(gro
     assert torch.equal(seen[0][0].image, batch.image)
 
 
-def test_a_method_that_reads_the_step_is_noticed_and_one_that_reads_the_epoch_is_not(ground_of):
+def asked_by(trainer, look):
+    """What the step has been asked once the method's losses call ``look`` on the progress."""
+    ask = trainer.step.distiller.losses
+
+    def losses(batch, student, teacher, progress):
+        look(progress)
+        return ask(batch, student, teacher, progress)
+
+    trainer.step.distiller.losses = losses
+    batch = next(trainer.data.train.epoch(0, 1, 32))
+    logits = torch.zeros(32, trainer.data.num_classes)
+    trainer.step(batch.image, batch.label, batch.index, (3, 9, 40, 16), logits, {})
+    trainer.step.distiller.losses = ask
+    return trainer.step.asked
+
+
+def test_what_a_method_asks_its_progress_is_noticed(ground_of):
     ground, runtime = ground_of(config())
     trainer = build_trainer(config(), ground, runtime, RunDirectory(Path("unused")))
-    batch = next(ground.data.train.epoch(0, 1, 32))
-    ask = trainer.step.distiller.losses
-    logits = torch.zeros(32, ground.data.num_classes)
+    assert asked_by(trainer, lambda it: it.epochs * it.steps_per_epoch) == set()
+    assert asked_by(trainer, lambda it: it.warmup(20)) == {("warmup", 20)}
+    assert asked_by(trainer, lambda it: it.epoch) == {("warmup", 20), ("epoch",)}
+    assert STEP not in trainer.step.asked
+    assert STEP in asked_by(trainer, lambda it: it.step)
+    asked = frozenset(trainer.step.asked)
+    answered = answers(Progress(5, 9, 40, 16), asked)
+    assert answered == frozenset({(("warmup", 20), 0.25), (("epoch",), 5), (("step",), 40)})
 
-    def losses_that_look_at(field):
-        def losses(batch, student, teacher, progress):
-            getattr(progress, field)
-            return ask(batch, student, teacher, progress)
 
-        trainer.step.distiller.losses = losses
-        trainer.step(batch.image, batch.label, batch.index, (3, 9, 40, 16), logits, {})
-        return trainer.step.reads_step
+@dataclass
+class Steps:
+    """Trains with tapes in place of CUDA graphs, or without any."""
 
-    assert not losses_that_look_at("epoch")
-    assert losses_that_look_at("step")
+    ground_of: Any
+    folder: Path
+    patch: Any
+
+    def train(self, name, recorder, method, stop_after=None, **train):
+        """The trainer after its epochs, or after so many steps."""
+        self.patch.setattr("suite.build.replays", lambda *_: recorder is not None)
+        self.patch.setattr("suite.graphs.record", recorder)
+        wanted = config(**{"epochs": 4, "batch_size": 8, **train})
+        fewer = wanted.data.model_copy(update={"train_limit": 60})
+        student = wanted.student.model_copy(update={"name": "cifar_resnet8"})
+        method = MethodSpec.model_validate(method)
+        wanted = wanted.model_copy(update={"data": fewer, "student": student, "method": method})
+        ground, runtime = self.ground_of(wanted)
+        run = RunDirectory(self.folder / name)
+        trainer = build_trainer(wanted, ground, runtime, run)
+        run.path.mkdir(exist_ok=True)
+        pack = Pack(ground.fabric, [trainer], ground.teacher, ground.layout)
+        with suppress(Interrupted):
+            pack.fit(lambda: trainer.position.step_in_epoch == stop_after, 1e9)
+        assert not pack.failures
+        return trainer
+
+
+@pytest.fixture
+def steps(ground_of, tmp_path, monkeypatch):
+    return Steps(ground_of, tmp_path, monkeypatch)
+
+
+def outcome(trainer):
+    """Weights, statistics, and every row without what depends on time."""
+    rows = [{**row, "seconds": None} for row in trainer.run.read_metrics()]
+    return {name: it.clone() for name, it in trainer.step.state_dict().items()}, rows
+
+
+def same(one, other):
+    return one[1] == other[1] and all(torch.equal(one[0][name], other[0][name]) for name in one[0])
+
+
+KD = {"name": "kd"}
+DKD = {"name": "dkd", "options": {"warmup_epochs": 2}}
+DSKD = {"name": "dskd", "options": {"hash_bits": 32}}
+
+
+@pytest.mark.parametrize(("method", "recordings"), [(KD, 1), (DKD, 2), (DSKD, 1)])
+def test_a_step_is_recorded_anew_only_when_the_method_is_told_something_else(
+    steps, method, recordings
+):
+    """60 images in batches of 8: seven an epoch, and one of 4 that goes without."""
+    recorder = TapeRecorder()
+    eager, recorded = steps.train("eager", None, method), steps.train("tape", recorder, method)
+    assert len(recorder.tapes) == recordings
+    assert same(outcome(eager), outcome(recorded))
+
+
+def test_a_run_resumed_at_the_short_batch_of_an_epoch_records_the_full_one(steps):
+    recorder = TapeRecorder()
+    steps.train("run", None, KD, stop_after=7, epochs=2)
+    resumed = steps.train("run", recorder, KD, epochs=2)
+    assert len(recorder.tapes) == 1
+    assert same(outcome(resumed), outcome(steps.train("unbroken", None, KD, epochs=2)))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.95])
+def test_after_a_recording_that_fails_halfway_steps_are_eager_ones(steps, share, caplog):
+    """At 0.95 it fails in the backward pass, where some gradients are there and some not."""
+    whole = TapeRecorder()
+    steps.train("whole", whole, DSKD, epochs=1)
+    failing = TapeRecorder(fail_after=round(share * len(whole.tapes[0].operations)))
+    eager = steps.train("eager", None, DSKD, epochs=1)
+    failed = steps.train("failed", failing, DSKD, epochs=1)
+    assert "not permitted when stream is capturing" in caplog.text
+    assert same(outcome(eager), outcome(failed))
+
+
+def test_terms_are_returned_without_their_graph(steps):
+    trainer = steps.train("run", None, KD, stop_after=1, epochs=1)
+    seen = []
+    trainer.begin()
+    trainer._meter.add = lambda _, loss, terms, *__: seen.extend([loss, *terms.values()])
+    batch = next(trainer.data.train.epoch(0, 1, 8))
+    trainer.advance(batch, Outputs(torch.zeros(8, trainer.data.num_classes)))
+    assert len(seen) == 3
+    assert not any(tensor.requires_grad for tensor in seen)
