@@ -74,8 +74,9 @@ def _layout(config: RunConfig, runtime: Runtime, device: torch.device) -> torch.
 
 def make_fabric(config: RunConfig, runtime: Runtime) -> Fabric:
     """Device, precision and ranks; sets torch's threads and determinism for the process."""
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
+    threads = runtime.threads or (1 if device_of(runtime).type == "cpu" else None)
+    if threads is not None:
+        torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
     # Deterministic mode would also fill every new tensor, a tenth of a step; none is read unwritten
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -20,7 +20,12 @@ Accelerator = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(envvar="DSKD_ACCELERATOR", help="Device kind.")
 ]
 Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads per run.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="CPU threads per run (default: 1 where a CPU trains; another number, other last bits)."
+    ),
+]
 CheckpointSeconds = Annotated[
     float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
 ]

@@ -204,7 +204,9 @@ class Runtime(Closed):
     devices: int = Field(1, ge=1)
     nodes: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1)
-    """CPU threads of torch in one run; None leaves torch's choice."""
+    """CPU threads of torch in one run. Their number changes the last bits of sums on a CPU, so None
+    is one thread there, however a run is started and whatever else the machine trains; several
+    runs train side by side instead. Beside a GPU None leaves torch's choice."""
     fast: bool = True
     """What changes no number beyond floating-point order: the frozen teacher's batch normalisation
     folded into its convolutions, channels_last where it pays, the optimizer in one kernel."""

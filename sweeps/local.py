@@ -36,7 +36,7 @@ class LocalWorkers:
         the launcher catches it and asks them to save and leave. They stop with the launcher.
         """
         count = min(workers_for(runtime, workers), len(specs))
-        runtime = with_pack(with_threads(runtime, count), len(specs), count)
+        runtime = with_pack(runtime, len(specs), count)
         return cls.spawn(WorkerJob.of(specs, runtime, since, this_process()), runtime, range(count))
 
     @classmethod
@@ -86,14 +86,6 @@ def workers_for(runtime: Runtime, wanted: int | None) -> int:
     """How many workers this machine carries, unless somebody wants another number."""
     gpus = len(_gpus(runtime))
     return wanted or (max(1, gpus // runtime.devices) if gpus else len(os.sched_getaffinity(0)))
-
-
-def with_threads(runtime: Runtime, workers: int) -> Runtime:
-    """The cores shared among so many workers, where nothing else is said."""
-    if runtime.threads is not None or _gpus(runtime):
-        return runtime
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    return runtime.model_copy(update={"threads": threads})
 
 
 def with_pack(runtime: Runtime, runs: int, workers: int) -> Runtime:

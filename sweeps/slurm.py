@@ -131,9 +131,11 @@ class SlurmWorkers:
 
 
 def _for_jobs(runtime: Runtime, cluster: Cluster) -> Runtime:
-    """The runtime inside a job: whole paths, and the cores that the job asks for."""
+    """The runtime inside a job: whole paths, and beside GPUs the cores that the job asks for."""
     places = {name: getattr(runtime, name).resolve() for name in ("runs_root", "data_root")}
-    threads = runtime.threads or max(1, cluster.cpus // runtime.devices)
+    threads = runtime.threads
+    if threads is None and cluster.gpus_of(runtime):
+        threads = max(1, cluster.cpus // runtime.devices)
     return runtime.model_copy(update={**places, "threads": threads})
 
 

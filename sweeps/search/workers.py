@@ -10,7 +10,7 @@ from typing import Protocol
 from suite.config import Runtime
 from suite.errors import UserError
 from sweeps.cluster import Cluster
-from sweeps.local import LocalWorkers, with_threads
+from sweeps.local import LocalWorkers
 from sweeps.search.queue import Queue
 from sweeps.search.worker import QueueWorker
 from sweeps.search.worker_job import QueueJob
@@ -48,7 +48,6 @@ class LocalPool:
     farewell = LocalWorkers.farewell
 
     def __post_init__(self) -> None:
-        self.runtime = with_threads(self.runtime, self.count)
         self._slots = [self._spawn(number) for number in range(self.count)]
         self._deaths = 0
 

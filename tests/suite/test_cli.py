@@ -111,7 +111,7 @@ def test_a_record_can_be_trained_again_elsewhere_with_the_same_bits(capsys, tmp_
     sweep(capsys, tmp_path / "a", f"{TINY} methods=[scratch]")
     (result,) = (tmp_path / "a").rglob("result.json")
     config = result.with_name("config.json")
-    status, _, _ = run(capsys, "train", config, "--runs-root", tmp_path / "b", "--threads", 1)
+    status, _, _ = run(capsys, "train", config, "--runs-root", tmp_path / "b")
     assert status == 0
     (again,) = (tmp_path / "b").rglob("result.json")
     hashes = [json.loads(path.read_text())["weights_sha256"] for path in (result, again)]

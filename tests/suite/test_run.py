@@ -381,3 +381,19 @@ if __name__ == "__main__":
         RunSpec.model_validate_json(sys.argv[1]),
         runtime(Path(sys.argv[2]), checkpoint_seconds=0.0),
     )
+
+
+def test_a_run_ends_with_the_same_bits_whatever_threads_its_process_had(tmp_path):
+    wide = {"name": "cifar_resnet8", "options": {"widths": [16, 16, 32, 64]}}
+    spec = teacher_spec(student=wide, data={"name": "fake"}, train={"epochs": 2, "batch_size": 64})
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            root = tmp_path / str(threads)
+            run(spec, Runtime(runs_root=root, tracker="none", accelerator="cpu"))
+            results.append(RunDirectory.of_teacher(root, spec.run_id).read_result())
+    finally:
+        torch.set_num_threads(before)
+    assert [result["provenance"]["threads"] for result in results] == [1, 1]
+    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
