@@ -31,7 +31,7 @@ search: $(READY)  ## search hyper-parameters on validation accuracy (default: EX
 	$(BENCH) search '$(if $(filter file,$(origin EXP)),dskd_digits_search,$(EXP))' $(SETTINGS) $(ARGS)
 
 report: $(READY)  ## tables and figures of EXP (one or several) from the runs that exist
-	$(BENCH) report $(EXP) $(SETTINGS) $(ARGS)
+	$(BENCH) report $(foreach name,$(EXP),'$(name)') $(SETTINGS) $(ARGS)
 
 status: $(READY)  ## how far the runs of EXP are
 	$(BENCH) status '$(EXP)' $(SETTINGS) $(ARGS)
@@ -42,7 +42,7 @@ cancel: $(READY)  ## take the SLURM jobs of EXP back; those that run save first
 sync: $(READY)  ## send what W&B lacks of EXP
 	$(BENCH) sync '$(EXP)' $(ARGS)
 
-bench: $(READY)  ## measure the suite's own speed: a table, and JSON under results/bench
+bench: $(READY)  ## measure the suite's own speed: a table, and JSON under runs/bench
 	$(BENCH) bench $(ARGS)
 
 test: $(READY)  ## run the tests (under 10 minutes on 2 cores)

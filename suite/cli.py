@@ -120,7 +120,7 @@ def search(
         ),
     ] = None,
     tuned: Annotated[
-        Path | None, typer.Option(help="Where chosen settings go (default: sweeps/tuned).")
+        Path | None, typer.Option(help="Where chosen settings go (default: tuned).")
     ] = None,
     report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
     runs_root: RunsRoot = Path("runs"),
@@ -241,9 +241,9 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Repeats, interleaved.")] = 5,
     steps: Annotated[int, typer.Option(min=1, help="Training steps a turn.")] = 4,
     full: Annotated[bool, typer.Option(help="GPU: all 240 epochs instead of two.")] = False,
-    results: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("results/bench"),
+    results: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("runs/bench"),
 ) -> None:
-    """Measure the suite's own speed, and write the figures to results/bench."""
+    """Measure the suite's own speed, and write the figures to runs/bench (see --results)."""
     from bench.run import main as measure
 
     command = " ".join(["dskd-bench", *sys.argv[1:]])

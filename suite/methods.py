@@ -1,9 +1,10 @@
 """Method name -> the one Distiller of that name.
 
 ``baselines/<name>.py`` holds the method ``<name>``; files that start with an underscore are
-building blocks. Installed packages add methods through the entry-point group
-``dskd_bench.methods`` (name = "package.module:DistillerClass"). Names joined by ``+`` stand for the
-sum of the methods (:mod:`suite.combine`).
+building blocks. This is the folder ``baselines`` beside ``suite``: a package of that name in a
+user's project is another one, and not looked into. Installed packages add methods through the
+entry-point group ``dskd_bench.methods`` (name = "package.module:DistillerClass"). Names joined by
+``+`` stand for the sum of the methods (:mod:`suite.combine`).
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import ModuleType
 
-import baselines
 from suite.combine import combine
 from suite.distiller import Distiller
 from suite.errors import UserError, brief, unknown
 
 ENTRY_POINT_GROUP = "dskd_bench.methods"
 PLUS = "+"
+PACKAGE = "baselines"
+FOLDER = Path(__file__).resolve().parent.parent / PACKAGE
+"""Where the suite's own methods lie, installed or not."""
 
 
 class UnknownMethod(UserError):
@@ -30,7 +36,8 @@ class UnknownMethod(UserError):
 
 def names() -> tuple[str, ...]:
     """All method names, sorted."""
-    own = {m.name for m in pkgutil.iter_modules(baselines.__path__) if not m.name.startswith("_")}
+    modules = pkgutil.iter_modules(_package().__path__)
+    own = {module.name for module in modules if not module.name.startswith("_")}
     return tuple(sorted(own | set(_third_party())))
 
 
@@ -39,13 +46,14 @@ def find(name: str) -> type[Distiller]:
     if PLUS in name:
         return _combination(name)
     if name not in names():
-        raise UnknownMethod(unknown("method", name, names()))
+        own = f"a method of your own is a file in {FOLDER} or an entry point ({ENTRY_POINT_GROUP})"
+        raise UnknownMethod(f"{unknown('method', name, names())}; {own}")
     if name in _third_party():
         target: object = _third_party()[name].load()
         if not (inspect.isclass(target) and issubclass(target, Distiller)):
             raise UnknownMethod(f"entry point {name!r} is no Distiller: {target!r}")
         return target
-    return _only_distiller(importlib.import_module(f"baselines.{name}"))
+    return _only_distiller(importlib.import_module(f"{PACKAGE}.{name}"))
 
 
 def parts(name: str) -> tuple[str, ...]:
@@ -56,6 +64,28 @@ def parts(name: str) -> tuple[str, ...]:
 def modules(name: str) -> tuple[str, ...]:
     """The modules in which the methods of ``name`` are defined, one for each part."""
     return tuple(find(part).__module__ for part in parts(name))
+
+
+def _package() -> ModuleType:
+    """The package of :data:`FOLDER`, imported from there: ``import baselines`` would take the first
+    of that name on Python's path. Raises :class:`UserError` where another is imported already.
+    """
+    package = sys.modules.get(PACKAGE)
+    if package is None:
+        file = FOLDER / "__init__.py"
+        spec = spec_from_file_location(PACKAGE, file, submodule_search_locations=[str(FOLDER)])
+        if spec is None or spec.loader is None:
+            raise UserError(f"{file}: the suite's methods are not there; install dskd-bench again")
+        package = sys.modules[PACKAGE] = module_from_spec(spec)
+        spec.loader.exec_module(package)
+    places = [str(Path(place).resolve()) for place in package.__path__]
+    if str(FOLDER) not in places:
+        raise UserError(
+            f"the Python package {PACKAGE} is imported from {', '.join(places)}, the suite's lies "
+            f"in {FOLDER}: rename yours; its methods come through the entry points "
+            f"{ENTRY_POINT_GROUP}"
+        )
+    return package
 
 
 @cache

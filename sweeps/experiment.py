@@ -110,7 +110,7 @@ class Experiment(Sections):
     """Overrides for teacher runs only."""
     models: dict[str, ModelEntry] = {}
     tuned: str | None = None
-    """Settings of the methods that this search tuned (``sweeps/tuned/<search>``, or a folder's
+    """Settings of the methods that this search tuned (``tuned/<search>``, or a folder's
     path); a row's own options win."""
 
     @field_validator("methods", mode="before")

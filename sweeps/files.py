@@ -10,6 +10,14 @@ from typing import Any
 from suite.errors import UserError, unknown
 from suite.yaml_input import load_mapping
 
+SINGULAR = {
+    "recipes": "recipe",
+    "experiments": "experiment",
+    "searches": "search",
+    "clusters": "cluster",
+}
+"""Folder of the package -> what one of its files is."""
+
 
 def names(kind: str) -> list[str]:
     """Stems of what ships under ``sweeps/<kind>/``."""
@@ -30,10 +38,10 @@ def source(kind: str, name: str) -> Traversable:
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():
-            raise UserError(f"{kind[:-1]} {name}: there is no such file")
+            raise UserError(f"{SINGULAR[kind]} {name}: there is no such file")
         return path
     if name not in names(kind):
-        raise UserError(unknown(kind[:-1], name, names(kind)) + ", or a path to your own YAML")
+        raise UserError(unknown(SINGULAR[kind], name, names(kind)) + ", or a path to your own YAML")
     return files("sweeps") / kind / f"{name}.yaml"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 from submitit import LocalExecutor
 
 from suite.config import RunSpec, Runtime
+from sweeps.snapshot import OURS
 from sweeps.worker_job import WorkerJob, this_process
 
 LOCAL_MINUTES = 60 * 24 * 365  # submitit wants a limit; local workers have none
@@ -43,7 +46,7 @@ class LocalWorkers:
     def spawn(cls, job: WorkerJob, runtime: Runtime, numbers: Iterable[int]) -> LocalWorkers:
         """A process for each of these workers; the number says which devices it gets."""
         gpus = _gpus(runtime)
-        pool = LocalExecutor(folder=runtime.runs_root / "jobs" / "%j")
+        pool = LocalExecutor(folder=runtime.runs_root / "jobs" / "%j", python=_python())
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             jobs = []
@@ -80,6 +83,16 @@ class LocalWorkers:
         deadline = time.monotonic() + STOP_SECONDS
         while not self.done() and time.monotonic() < deadline:
             time.sleep(self.poll_seconds)
+
+
+def _python() -> str:
+    """The command of this Python that imports the code of this process.
+
+    ``python -m`` alone would look into the working folder first, where a user may have a package
+    called ``suite`` or ``analysis``.
+    """
+    places = [str(OURS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return shlex.join(["env", f"PYTHONPATH={os.pathsep.join(places)}", sys.executable, "-P"])
 
 
 def workers_for(runtime: Runtime, wanted: int | None) -> int:

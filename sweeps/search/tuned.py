@@ -1,4 +1,8 @@
-"""Chosen settings as files: ``sweeps/tuned/<search>/<method>.yaml``, with how they were chosen."""
+"""Chosen settings as files: ``tuned/<search>/<method>.yaml``, with how they were chosen.
+
+A search writes them into the working folder, where they can be read, edited and committed; the
+package itself may lie where its user cannot write. ``sweeps/tuned/`` holds what ships with it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ from suite.errors import UserError
 from suite.record import write_atomically
 from suite.yaml_input import load_mapping
 
-TUNED_ROOT = Path(__file__).resolve().parents[1] / "tuned"
+TUNED_ROOT = Path("tuned")
+"""Where a search writes, in the working folder."""
+SHIPPED_ROOT = Path(__file__).resolve().parents[1] / "tuned"
 HEAD = """\
 # Written by `make search EXP={search}`; another search writes it anew.
 # Use it in a sweep with `tuned: {search}`.
@@ -83,10 +89,11 @@ def write(tuned: Tuned, root: Path) -> Path:
 def read(search: str, methods: Sequence[str]) -> dict[str, Tuned]:
     """Method -> settings, of the methods that the search tuned.
 
-    ``search`` is the name of a search or the path of a folder with its files. Raises
-    :class:`UserError` when there are none for any of ``methods``, and for a damaged file.
+    ``search`` is the path of a folder with such files or the name of a search: then they lie in
+    :data:`TUNED_ROOT`, or else in :data:`SHIPPED_ROOT`. Raises :class:`UserError` when there are
+    none for any of ``methods``, and for a damaged file.
     """
-    folder = Path(search) if "/" in search else TUNED_ROOT / search
+    folder = Path(search) if "/" in search else _folder(search)
     paths = {method: folder / f"{method}.yaml" for method in dict.fromkeys(methods)}
     there = {method: path for method, path in paths.items() if path.is_file()}
     if not there:
@@ -95,3 +102,9 @@ def read(search: str, methods: Sequence[str]) -> dict[str, Tuned]:
             f"make search EXP={folder.name} writes them"
         )
     return {method: parse(Tuned, load_mapping(path), str(path)) for method, path in there.items()}
+
+
+def _folder(search: str) -> Path:
+    shipped = SHIPPED_ROOT / search
+    own = TUNED_ROOT / search
+    return shipped if shipped.is_dir() and not own.is_dir() else own

@@ -1,6 +1,9 @@
 """Finding methods: by file, by entry point, and with a hint when there is none."""
 
 import importlib.metadata
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -23,6 +26,50 @@ def test_every_file_without_an_underscore_is_a_method_of_that_name():
 def test_a_misspelt_name_is_answered_with_the_nearest():
     with pytest.raises(UnknownMethod, match=r"unknown method 'dskdd' \(did you mean dskd\?\)"):
         methods.find("dskdd")
+
+
+HIDDEN = """
+import sys
+from suite import methods
+from suite.errors import UserError
+
+assert "kd" in methods.names()
+print(methods.find("kd").__module__, sys.modules["baselines"].__path__[0])
+for name in [name for name in sys.modules if name.split(".")[0] == "baselines"]:
+    del sys.modules[name]
+import baselines
+
+print(baselines.__file__)
+try:
+    methods.names()
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_package_called_baselines_in_a_users_project_does_not_hide_ours(tmp_path):
+    theirs = tmp_path / "baselines"
+    theirs.mkdir()
+    (theirs / "__init__.py").write_text("")
+    (theirs / "mine.py").write_text("")
+    places = [str(tmp_path), str(methods.FOLDER.parent)]
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours, imported, refused = done.stdout.splitlines()
+    assert ours == f"baselines.kd {methods.FOLDER}"
+    assert imported == str(theirs / "__init__.py")  # theirs is first on the path
+    assert refused.startswith(f"the Python package baselines is imported from {theirs}")
+
+
+def test_who_looks_for_a_method_of_their_own_is_told_where_it_goes():
+    with pytest.raises(UnknownMethod, match=r"a file in .*baselines or an entry point"):
+        methods.find("mine")
 
 
 def offer(monkeypatch, target):

@@ -36,8 +36,33 @@ def breaking(act):
     ids=["item", "bool", "mask", "mask without gradient", "unique"],
 )
 def test_a_step_that_reads_a_value_back_is_caught(act):
-    with pytest.raises(AssertionError, match="waits for the device"):
+    line = rf"test_testing.py:{act.__code__.co_firstlineno}: .*waits for the device"
+    with pytest.raises(AssertionError, match=line):
         testing.a_step_reads_no_value_back(breaking(act), SETUP, make_batch(SETUP()))
+
+
+def test_one_hot_with_the_number_of_classes_waits_for_no_gpu():
+    """Its checks of the labels are made on a CPU only; without the number it reads the largest."""
+    one_hot = torch.nn.functional.one_hot
+    known = breaking(lambda logits, label: one_hot(label, logits.shape[1]))
+    named = breaking(lambda logits, label: one_hot(label, num_classes=logits.shape[1]))
+    for method in (known, named):
+        testing.a_step_reads_no_value_back(method, SETUP, make_batch(SETUP()))
+    unknown = breaking(lambda logits, label: one_hot(label))  # noqa: ARG005
+    with pytest.raises(AssertionError, match=r"test_testing.py:\d+: the step calls"):
+        testing.a_step_reads_no_value_back(unknown, SETUP, make_batch(SETUP()))
+    after = breaking(lambda logits, label: one_hot(label, logits.shape[1]).sum().item())
+    with pytest.raises(AssertionError, match="_local_scalar_dense"):
+        testing.a_step_reads_no_value_back(after, SETUP, make_batch(SETUP()))
+
+
+def test_a_value_read_in_the_backward_pass_is_placed_there():
+    def read(gradient):
+        return gradient * gradient.sum().item()
+
+    act = breaking(lambda logits, label: logits.register_hook(read))  # noqa: ARG005
+    with pytest.raises(AssertionError, match=r"test_testing.py.*waits for the device"):
+        testing.a_step_reads_no_value_back(act, SETUP, make_batch(SETUP()))
 
 
 def test_a_step_that_stays_on_the_device_is_not():
