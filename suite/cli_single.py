@@ -41,6 +41,7 @@ def train(
     checkpoint_seconds: CheckpointSeconds = 60.0,
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
+    from suite import limits
     from suite.config import RunSpec, parse
     from suite.run import run
     from suite.yaml_input import load_file
@@ -55,6 +56,7 @@ def train(
         workers=workers,
         checkpoint_seconds=checkpoint_seconds,
     )
+    limits.check(runtime, jobs=None)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run(spec, runtime)
     directory = runs_root / spec.experiment / spec.run_id
