@@ -95,6 +95,7 @@ def collect(
             for entry in content["runs"]
         ]
     )
+    name_datasets(entries)
     facts = _facts(runs_root, entries["directory"].unique().tolist(), cache)
     runs = entries.join(facts, on="directory")
     _distrust(runs)
@@ -108,6 +109,19 @@ def collect(
         runs_root=runs_root,
         rows_of=MetricsFiles(runs_root),
     )
+
+
+def name_datasets(runs: pd.DataFrame) -> None:
+    """Image folders of one name that hold other images become data sets of their own, in place.
+
+    ``birds`` becomes ``birds (0123abcd)`` where the rows are of more than one ``contents``.
+    """
+    if "contents" not in runs:
+        return
+    contents = runs["contents"].astype(object).where(runs["contents"].notna(), "").astype(str)
+    several = contents.groupby(runs["dataset"]).transform("nunique") > 1
+    apart = runs["dataset"] + " (" + contents.str[:8] + ")"
+    runs["dataset"] = runs["dataset"].mask(several & (contents != ""), apart)
 
 
 def _each_once(runs: pd.DataFrame) -> pd.DataFrame:

@@ -156,12 +156,14 @@ class Grid:
         return stats.present(done[figure].to_numpy(dtype=np.float64))
 
     def column_names(self) -> list[str]:
-        """Headers, ``teacher → student``; recipe, and validation, only where columns differ."""
+        """Headers, ``teacher → student``; recipe, data and validation only where columns differ."""
         several = len({column.recipe for column in self.columns}) > 1
         mixed = len(self.figures) > 1
+        places = [(column.pair, column.recipe) for column in self.columns]
         return [
             pair_name(column.pair)
             + (f" ({column.recipe})" if several else "")
+            + (f" on {column.dataset}" if places.count((column.pair, column.recipe)) > 1 else "")
             + (", validation" if mixed and self.figure_of(column) == VALIDATION else "")
             for column in self.columns
         ]

@@ -23,7 +23,7 @@ OPTION = "options/"
 
 AS_TEXT = {"provenance/versions", "provenance/source_modules"}
 """Objects of a record that stay in one piece, as JSON."""
-TOO_LONG = ("provenance/source_modules",)
+TOO_LONG = ("provenance/source_modules", "data/class_names")
 """What a record says at length: read from it when it is needed."""
 
 Rows = list[dict[str, Any]]

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from analysis import origin
-from analysis.collect import Collected, CollectError, judge
+from analysis.collect import Collected, CollectError, judge, name_datasets
 from analysis.records import FAILED, FINISHED, OPTION, UNFINISHED, Rows, flatten, is_percent
 
 HIDDEN = "_"  # W&B's own columns start so
@@ -60,6 +60,7 @@ def collect_wandb(api: Api, project: str, experiments: Sequence[str]) -> Collect
         raise CollectError(f"source wandb:{project}: must be wandb:entity/project")
     found = [run for name in experiments for run in _students(api, project, name)]
     runs = pd.DataFrame(_in_all_pairs([_entry(run) for run in found]))
+    name_datasets(runs)
     judge(runs, origin.of_columns(runs))
     return Collected(
         experiment=" + ".join(experiments),
@@ -99,6 +100,7 @@ def _entry(run: Run) -> dict[str, Any]:
         "seed": int(config.get("seed", 0)),
         "teacher_run_id": teacher.get("run_id"),
         "dataset": str(data.get("name")),
+        "contents": (data.get("contents") or {}).get("sha256"),
         "state": state,
         "reason": reason,
         "config/epochs": train.get("epochs"),
@@ -120,7 +122,7 @@ def _state(run: Run, summary: Mapping[str, Any]) -> tuple[str, str]:
 
 def _in_all_pairs(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Runs without a teacher, once for every pair of their network (or as ``none/student``)."""
-    place = ("dataset", "recipe", "student")
+    place = ("dataset", "contents", "recipe", "student")
     pairs: dict[tuple[Any, ...], dict[str, None]] = {}
     for entry in entries:
         if entry["pair"]:

@@ -56,6 +56,8 @@ def dataset(settings: Settings) -> Dataset:
         train_labels=labels,
         train=ArrayTrain(train, padding=4, flip=True),
         evals={"test": ArrayEval(test)} if whole_runs else {},
+        mean=source.mean,
+        std=source.std,
     )
 
 

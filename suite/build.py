@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -12,7 +12,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 
 from suite import choices, distributed, features, graphs, memory, methods, models
 from suite.config import RunConfig, Runtime
-from suite.data import Dataset, load
+from suite.data import Dataset, load, require_contents
 from suite.distiller import Batch, Distiller, Setup
 from suite.engine import Trainer
 from suite.errors import UserError
@@ -37,7 +37,8 @@ class Ground:
     @classmethod
     def of(cls, config: RunConfig, runtime: Runtime, fabric: Fabric) -> Ground:
         """Load data and teacher."""
-        data = load(config.data, runtime.data_root, runtime.workers)
+        require_contents(config.data)
+        data = load(config.data, runtime.data_root, runtime.workers, runtime.data_cache)
         teacher = None
         if config.teacher is not None:
             teacher = models.load_teacher(
@@ -200,11 +201,4 @@ def build_distiller(
 
 def _on_device(data: Dataset, device: torch.device) -> Dataset:
     evals = {split: images.to(device) for split, images in data.evals.items()}
-    return Dataset(
-        name=data.name,
-        num_classes=data.num_classes,
-        image_shape=data.image_shape,
-        train_labels=data.train_labels,
-        train=data.train.to(device),
-        evals=evals,
-    )
+    return replace(data, train=data.train.to(device), evals=evals)

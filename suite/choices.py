@@ -38,4 +38,7 @@ def load(run: RunDirectory, data: DataConfig) -> Choices:
 
 def _images(data: DataConfig) -> str:
     """What decides which images the evaluation splits hold, and at what size."""
-    return f"{data.name} at {data.image_size or 'its own size'}"
+    found = f"{data.name} at {data.image_size or 'its own size'}"
+    if data.contents is not None:
+        found += f", contents {data.contents.sha256}"
+    return found if data.classes is None else f"{found}, {data.classes} classes"

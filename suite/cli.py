@@ -52,9 +52,7 @@ def sweep(
     cluster: ClusterFile = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            help="Runs (SLURM: jobs) at a time; default: one per core or device that has memory."
-        ),
+        typer.Option(help="Runs (SLURM: jobs) at a time; default: one per core or device."),
     ] = None,
     detach: Annotated[
         bool, typer.Option(help="SLURM: leave once the jobs are submitted; see status, cancel.")
@@ -113,7 +111,7 @@ def search(
     executor: ExecutorName = "auto",
     cluster: ClusterFile = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Workers (default: one per core or device that has memory).")
+        int | None, typer.Option(help="Workers (default: one per core or device).")
     ] = None,
     storage: Annotated[
         str | None,

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +22,9 @@ from suite.cli_options import (
     Workers,
     make_runtime,
 )
+
+if TYPE_CHECKING:
+    from suite.config import Runtime
 
 commands = typer.Typer()
 console = Console(soft_wrap=True)
@@ -41,12 +44,10 @@ def train(
     checkpoint_seconds: CheckpointSeconds = 60.0,
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
-    from suite import limits
     from suite.config import RunSpec, parse
     from suite.run import run
     from suite.yaml_input import load_file
 
-    spec = parse(RunSpec, _run_spec(load_file(config)), str(config))
     runtime = make_runtime(
         runs_root=runs_root,
         data_root=data_root,
@@ -56,7 +57,8 @@ def train(
         workers=workers,
         checkpoint_seconds=checkpoint_seconds,
     )
-    limits.check(runtime, jobs=None)
+    values = _with_contents(_run_spec(load_file(config)), runtime)
+    spec = parse(RunSpec, values, str(config))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run(spec, runtime)
     directory = runs_root / spec.experiment / spec.run_id
@@ -105,9 +107,24 @@ def list_data(data_root: DataRoot = Path("data")) -> None:
 
     table = Table("data set", "classes", "train / val / test", "image", box=None)
     table.add_column("files", overflow="fold")
-    for name in data.names():
+    for name in data.names(data_root):
         table.add_row(name, *data.describe(name, data_root))
     console.print(table)
+
+
+def _with_contents(values: Any, runtime: Runtime) -> Any:
+    """Which images an image folder holds, where the run does not say it."""
+    from suite import data
+
+    try:
+        section = values["config"]["data"]
+        name, known = section["name"], section.get("contents")
+    except (TypeError, LookupError, AttributeError):
+        return values  # the parser says what is missing
+    if known is not None or not isinstance(name, str) or not data.in_folders(name):
+        return values
+    found = data.identify(name, runtime.data_root, runtime.data_cache)
+    return {**values, "config": {**values["config"], "data": {**section, "contents": found}}}
 
 
 def _run_spec(values: Any) -> Any:

@@ -16,8 +16,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -37,10 +39,24 @@ class Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class FolderContents(Closed):
+    """Which images an image folder holds, see :mod:`suite.data.contents`."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{16}$")
+    """First digits, over the names of classes, the names and sizes of files."""
+    classes: int
+    images: dict[str, int]
+    """Split (the folder's: ``train``, ``val``, ``test``) -> number of images."""
+
+
 class DataConfig(Closed):
     """Which images, split how, augmented how."""
 
     name: str
+    """A set that the suite knows, or the name of an image folder under the data root."""
+    contents: FolderContents | None = None
+    """Of image folders, filled in when a run is planned: runs of other images have other ids. The
+    other sets are fixed; their runs have no such field."""
     train_split: Literal["train", "trainval"] = "train"
     """``train`` keeps the validation images out of training; ``trainval`` trains on both, as the
     published numbers do, and then has no validation accuracy."""
@@ -54,6 +70,13 @@ class DataConfig(Closed):
     augment: Literal["standard", "none"] = "standard"
     """``standard``: random crop with zero padding and horizontal flip where the data set allows it;
     RandomResizedCrop and flip for image folders."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent_contents(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if values.get("contents", self) is None:
+            del values["contents"]
+        return values
 
 
 class ModelConfig(Closed):
@@ -210,7 +233,7 @@ class Runtime(Closed):
     fast: bool = True
     """What changes no number beyond floating-point order: the frozen teacher's batch normalisation
     folded into its convolutions, channels_last where it pays, the optimizer in one kernel."""
-    pack: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    pack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """At most so many runs that share images, order and teacher train side by side in one process.
     ``auto``: 8 on a GPU, 4 on a CPU, fewer where that would leave workers idle; image folders 1."""
     graphs: bool = True
@@ -225,6 +248,11 @@ class Runtime(Closed):
     """Keep the student's features after so many epochs before the last, for the plots of the gap
     over training (a run's files grow by 8 kB per feature and epoch); 0: only at the end."""
     tracker: Literal["wandb", "none"] = "wandb"
+
+    @property
+    def data_cache(self) -> Path:
+        """What is known of large image folders; no experiment has a name with a dot before it."""
+        return self.runs_root / ".data"
 
 
 def parse(model: type[Model], values: Any, where: str) -> Model:

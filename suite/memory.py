@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from suite import methods
 from suite.config import MethodSpec
 from suite.errors import UserError
-from suite.machine import memory_bytes
 
 
 def kept(method: MethodSpec, train_size: int) -> int:
@@ -17,10 +18,10 @@ def kept(method: MethodSpec, train_size: int) -> int:
 
 
 def of_device(device: torch.device) -> int:
-    """Bytes of a GPU; for a CPU those of the machine, or of the container or job on it."""
+    """Bytes of a GPU; for a CPU those of the machine."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return memory_bytes()
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def require(method: MethodSpec, train_size: int, room: int) -> None:

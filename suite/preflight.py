@@ -45,7 +45,7 @@ def check(specs: Sequence[RunSpec], runtime: Runtime, room: int | None = None) -
         if combination not in found:
             place = config.data.model_dump_json()
             if place not in data:
-                data[place] = load(config.data, runtime.data_root)
+                data[place] = load(config.data, runtime.data_root, cache=runtime.data_cache)
             found[combination] = _fault(config, data[place], room)
             notes.append(memory.note(config.method, len(data[place].train)))
         fault = found[combination]

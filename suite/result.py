@@ -44,6 +44,7 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
             "recipe": spec.recipe,
             "method": config.method.name,
             "dataset": config.data.name,
+            "data": _data_record(config, trainer),
             "student": config.student.name,
             "seed": config.seed,
             "epochs": config.train.epochs,
@@ -81,6 +82,18 @@ def _steps(trainer: Trainer) -> int:
     """Optimizer steps of an epoch."""
     batch_size = trainer.config.train.batch_size
     return trainer.data.train.steps(batch_size, trainer.fabric.world_size)
+
+
+def _data_record(config: RunConfig, trainer: Trainer) -> dict[str, Any]:
+    """Which images, and what they were normalised with."""
+    data, contents = trainer.data, config.data.contents
+    return {
+        "contents_sha256": None if contents is None else contents.sha256,
+        "images": {"train": len(data.train), **{it: len(data.evals[it]) for it in data.evals}},
+        "mean": data.mean,
+        "std": data.std,
+        "class_names": data.class_names,
+    }
 
 
 def _teacher_record(

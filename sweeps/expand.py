@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
 from suite import data, methods
 from suite.combine import LABEL_WEIGHT
-from suite.config import ConfigError, RunSpec, parse
-from suite.errors import UserError, brief, listed, unknown
+from suite.config import ConfigError, RunSpec, Runtime, parse
+from suite.errors import UserError, brief, listed
 from suite.models import check_name
 from suite.record import TEACHERS, write_json
 from sweeps import files, overrides
@@ -74,15 +74,19 @@ class Plan:
         return path
 
 
-def expand(experiment: str, settings: Sequence[str] = ()) -> Plan:
-    """The plan of an experiment (shipped name or path). Raises :class:`UserError`, all faults."""
+def expand(experiment: str, settings: Sequence[str] = (), runtime: Runtime | None = None) -> Plan:
+    """The plan of an experiment (shipped name or path). Raises :class:`UserError`, all faults.
+
+    ``runtime`` says where the data are: which images an image folder holds is part of its runs.
+    Without it they are not looked at, and runs of image folders are incomplete.
+    """
     changes, options = overrides.read(settings)
     content = files.merge(files.read("experiments", experiment), changes)
     return Plan(
         experiment=stem(experiment),
         settings=tuple(tokens(settings)),
         note=note_of(files.source("experiments", experiment).read_text()),
-        cells=tuple(expand_content(content, stem(experiment), changes, options)),
+        cells=tuple(expand_content(content, stem(experiment), changes, options, runtime)),
     )
 
 
@@ -91,16 +95,18 @@ def expand_content(
     name: str,
     changes: dict[str, Any] | None = None,
     options: dict[str, dict[str, Any]] | None = None,
+    runtime: Runtime | None = None,
 ) -> list[Planned]:
     """The cells of an experiment given as plain data. Raises :class:`UserError`, all faults.
 
     ``changes`` (part of ``content`` already) and ``options`` of methods win over everything else.
+    ``runtime`` as in :func:`expand`.
     """
     wanted = parse(Experiment, content, f"experiment {name}")
     recipe = load_recipe(wanted.recipe)
     methods_ = [entry.name for entry in wanted.methods]
     tuned = {} if wanted.tuned is None else read_tuned(wanted.tuned, methods_)
-    return _Expander(wanted, recipe, changes or {}, options or {}, name, tuned).cells()
+    return _Expander(wanted, recipe, changes or {}, options or {}, name, tuned, runtime).cells()
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ class _Expander:
     options: dict[str, dict[str, Any]]  # from the command line, method -> options
     name: str
     tuned: dict[str, Tuned]
+    runtime: Runtime | None
+    contents: dict[str, Any] = field(default_factory=dict)  # data set -> what its folder holds
 
     def cells(self) -> list[Planned]:
         """All cells; names are checked first so that every fault is told at once."""
@@ -143,12 +151,23 @@ class _Expander:
 
     def _checks(self) -> list[Any]:
         models = [name for pair in self.experiment.pairs for name in pair.split("/")]
-        dataset = self._sections(ModelEntry(), teacher=False)["data"].get("name")
+        dataset = self._layers(ModelEntry(), teacher=False)["data"].get("name")
         return [
             *(partial(methods.find, entry.name) for entry in self.experiment.methods),
             *(partial(check_name, self._entry(name).name or name) for name in models),
-            partial(_check_dataset, dataset),
+            partial(self._contents, dataset),
         ]
+
+    def _contents(self, dataset: Any) -> Any:
+        """What identifies the images of an image folder; None for other sets."""
+        runtime = self.runtime
+        if runtime is None:
+            data.check_name(dataset)
+            return None
+        if dataset not in self.contents:
+            found = data.identify(dataset, runtime.data_root, runtime.data_cache)
+            self.contents[dataset] = found
+        return self.contents[dataset]
 
     def _teacher(self, name: str) -> RunSpec | None:
         """The run that trains a teacher; None when its weights come from elsewhere."""
@@ -232,6 +251,14 @@ class _Expander:
     def _sections(
         self, entry: ModelEntry, *, teacher: bool, tuned: Tuned | None = None
     ) -> dict[str, Any]:
+        """The sections of a run, with what its image folder holds."""
+        found = self._layers(entry, teacher=teacher, tuned=tuned)
+        contents = self._contents(found["data"].get("name"))
+        return found if contents is None else files.merge(found, {"data": {"contents": contents}})
+
+    def _layers(
+        self, entry: ModelEntry, *, teacher: bool, tuned: Tuned | None = None
+    ) -> dict[str, Any]:
         layers = [
             self.recipe.as_dict(),
             {section: getattr(entry, section) for section in SECTIONS},
@@ -249,14 +276,9 @@ class _Expander:
         return dict(files.merge(general, self.changes.get("teacher", {})))
 
 
-def _check_dataset(name: object) -> None:
-    if name not in data.names():
-        raise UserError(unknown("data set", name, data.names()))
-
-
 def _manifest_row(cell: Planned) -> dict[str, Any]:
     spec, config = cell.spec, cell.spec.config
-    teacher = config.teacher
+    teacher, contents = config.teacher, config.data.contents
     return {
         "run_id": spec.run_id,
         "directory": f"{spec.experiment}/{spec.run_id}",
@@ -269,6 +291,7 @@ def _manifest_row(cell: Planned) -> dict[str, Any]:
         "recipe": spec.recipe,
         "seed": config.seed,
         "planned_epochs": config.train.epochs,
+        "contents": None if contents is None else contents.sha256,
         "teacher_run_id": teacher.run_id if teacher else None,
         "tuned": cell.tuned,
     }

@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.console import Console
 
-from suite import limits
 from suite.config import RunSpec, Runtime
 from suite.errors import UserError
 from suite.record import read_json
@@ -80,10 +79,7 @@ def launch(
     cluster = choose(how.executor, how.cluster, how.jobs)
     if cluster is None:
         _check_slurm_is_not_needed(how, runtime)
-        limits.check(runtime, how.jobs)
-    else:
-        cluster.check(runtime)
-    plan = expand(experiment, settings)
+    plan = expand(experiment, settings, runtime)
     manifest = plan.write_manifest(runtime.runs_root)
     since = manifest.stat().st_mtime  # by the clock of the files that failures leave
     missing = [s for s in plan.runs if not directory_of(s, runtime.runs_root).finished()]

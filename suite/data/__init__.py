@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from suite.config import DataConfig
+from suite.config import DataConfig, FolderContents
 from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
 from suite.data.base import DataError, Dataset, EvalImages, TrainImages
-from suite.data.folder import FOLDERS, describe_folder, load_folder
+from suite.data.contents import contents_of
+from suite.data.folder import describe_folder, load_folder
+from suite.data.listing import ELSEWHERE, HIDDEN, TRAIN
 from suite.data.sources import SOURCES, Source
 from suite.data.split import training_and_validation
 from suite.errors import unknown
@@ -21,34 +25,88 @@ __all__ = [
     "Dataset",
     "EvalImages",
     "TrainImages",
+    "check_name",
     "describe",
+    "identify",
     "in_folders",
     "load",
     "names",
+    "require_contents",
 ]
 
+FOLDERS = ("imagenet", "imagefolder")
+"""Image folders that are listed among the data sets even where they are not there."""
 
-def names() -> tuple[str, ...]:
-    """All data sets."""
-    return (*SOURCES, *FOLDERS)
+
+def names(root: Path | None = None) -> tuple[str, ...]:
+    """All data sets; with ``root`` the image folders in it too."""
+    found: list[str] = []
+    with suppress(OSError):
+        found = [] if root is None else sorted(os.listdir(root))  # noqa: PTH208 (names)
+    folders = [
+        it
+        for it in found
+        if _is_folder_name(it) and os.path.isdir(f"{root}/{it}/{TRAIN}")  # noqa: PTH112
+    ]
+    return tuple(dict.fromkeys([*SOURCES, *FOLDERS, *folders]))
+
+
+def check_name(name: object, root: Path | None = None) -> None:
+    """Raise :class:`DataError` unless ``name`` is a data set, or an image folder in ``root``."""
+    if name in SOURCES or name in FOLDERS:
+        return
+    if not isinstance(name, str) or root is None or not name:
+        raise DataError(unknown("data set", name, names(root)))
+    if not _is_folder_name(name):
+        raise DataError(
+            f"data.name {name!r}: must be the name of a folder in {root}, without '/', control "
+            "characters or a dot at its start"
+        )
+    if not os.path.isdir(root / name):  # noqa: PTH112 (a folder that may not be read is none)
+        raise DataError(
+            f"{unknown('data set', name, names(root))}; image folders lie in {root}, for example "
+            f"{root / name}/train/<class>/<image>.jpg; {ELSEWHERE}"
+        )
+
+
+def _is_folder_name(name: str) -> bool:
+    return not name.startswith(HIDDEN) and "/" not in name and name.isprintable()
 
 
 def in_folders(name: str) -> bool:
     """Whether the images are read from folders as they are needed, and not held in memory."""
-    return name in FOLDERS
+    return name not in SOURCES
 
 
-def load(config: DataConfig, root: Path, workers: int = 0) -> Dataset:
+def identify(name: str, root: Path, cache: Path | None = None) -> FolderContents | None:
+    """What identifies the images of an image folder; None for the other sets, which are fixed.
+
+    See :func:`suite.data.contents.contents_of`. Raises :class:`DataError`.
+    """
+    check_name(name, root)
+    return contents_of(root / name, cache) if in_folders(name) else None
+
+
+def require_contents(config: DataConfig) -> None:
+    """Raise :class:`DataError` for a run of an image folder that does not say of which images."""
+    if in_folders(config.name) and config.contents is None:
+        raise DataError(
+            f"data.contents: missing: which images {config.name} holds is part of the run; sweeps "
+            "and `dskd-bench train` fill it in"
+        )
+
+
+def load(config: DataConfig, root: Path, workers: int = 0, cache: Path | None = None) -> Dataset:
     """The data set of ``config`` with the splits it asks for; others are not even read.
 
     ``root`` is the folder of all data sets, ``workers`` the number of loading processes (image
-    folders only). Raises :class:`DataError`.
+    folders only), ``cache`` a folder for what is known of large image folders. Raises
+    :class:`DataError`.
     """
+    check_name(config.name, root)
     if config.name in SOURCES:
         return _load_arrays(config, SOURCES[config.name], root)
-    if config.name in FOLDERS:
-        return load_folder(config, root, workers)
-    raise DataError(unknown("data set", config.name, names()))
+    return load_folder(config, root, workers, cache)
 
 
 def describe(name: str, root: Path) -> tuple[str, str, str, str]:
@@ -56,10 +114,9 @@ def describe(name: str, root: Path) -> tuple[str, str, str, str]:
 
     Raises :class:`DataError` for a name that is not in :func:`names`.
     """
-    if name in FOLDERS:
+    check_name(name, root)
+    if in_folders(name):
         return describe_folder(name, root)
-    if name not in SOURCES:
-        raise DataError(unknown("data set", name, names()))
     source = SOURCES[name]
     train = source.train_images - source.validation_images
     images = f"{train:,} / {source.validation_images:,} / {source.test_images:,}"
@@ -98,6 +155,8 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
         # 4 of 32 pixels as in He et al. 2016 (CIFAR), in proportion for other sizes
         train=ArrayTrain(train, height // 8 if augment else 0, augment and source.flip),
         evals=evals,
+        mean=source.mean,
+        std=source.std,
     )
 
 

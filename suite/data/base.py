@@ -74,6 +74,9 @@ class Dataset:
     train_labels: Tensor  # [N] int64
     train: TrainImages
     evals: Mapping[str, EvalImages]
+    mean: tuple[float, ...]  # of each channel, for pixel values in 0..1: what images are
+    std: tuple[float, ...]  # normalised with
+    class_names: tuple[str, ...] = ()  # of image folders, in the order of the labels
 
 
 def steps_per_epoch(images: int, batch_size: int, world_size: int = 1) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import check_integrity
+from torchvision.datasets.utils import calculate_md5
 
 from suite.data.base import DataError
 
@@ -49,10 +49,13 @@ def _mend(dataset: type[CIFAR10], root: Path) -> None:
     folder = root / dataset.base_folder
     missing = [name for name in _files(dataset) if not (folder / name).exists()]
     for name, md5 in _files(dataset).items():
-        if name not in missing and not check_integrity(folder / name, md5):
+        found = "" if name in missing else calculate_md5(folder / name)
+        if found not in ("", md5):
+            size = (folder / name).stat().st_size
             raise DataError(
-                f"{_whole(dataset, root)}: file {name} is damaged (its md5 is not {md5}); "
-                f"delete it and put the official one there"
+                f"{_whole(dataset, root)}: file {name} is damaged or another: its md5 is {found} "
+                f"({size:,} bytes), expected {md5}. Delete it; the official one is in "
+                f"{dataset.filename} ({dataset.url}), which is downloaded where there is a network"
             )
     try:
         with _scratch_folder(root) as scratch:

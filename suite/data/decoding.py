@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
-from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import pil_loader
 
 from suite.data.base import DataError
+from suite.data.listing import Listing
 from suite.distiller import Batch
 from suite.rng import seeded_globals
 
@@ -41,10 +41,14 @@ class Files:
     labels: NDArray[np.int64]  # [N]
 
     @classmethod
-    def of(cls, folder: ImageFolder, rows: NDArray[np.int64]) -> Files:
-        """The images of ``folder`` at ``rows``."""
-        paths = [os.fsencode(folder.samples[row][0]) for row in rows]
-        return cls(np.array(paths), np.array(folder.targets, dtype=np.int64)[rows])
+    def of(cls, *splits: Listing) -> Files:
+        """All images of these splits, one split after the other."""
+        paths = [np.char.add(os.fsencode(it.folder) + b"/", it.paths) for it in splits]
+        return cls(np.concatenate(paths), np.concatenate([it.labels for it in splits]))
+
+    def at(self, rows: NDArray[np.int64]) -> Files:
+        """The images at ``rows``."""
+        return Files(self.paths[rows], self.labels[rows])
 
 
 class _Views(TorchDataset[View]):

@@ -2,68 +2,101 @@
 
 Layout: ``<root>/<name>/train/<class>/*`` and ``<root>/<name>/val/<class>/*``, as torchvision's
 ImageFolder reads it. The published validation folder is the test split here, and a fixed
-stratified part of the training folder validates.
+stratified part of the training folder validates. Where there is ``<root>/<name>/test/<class>/*``
+too, that is the test split, and the validation folder validates.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
-from torchvision.datasets import ImageFolder
 
 from suite.config import DataConfig
 from suite.data.base import DataError, Dataset, EvalImages, rank_rows, steps_per_epoch
-from suite.data.decoding import Files, Loading
+from suite.data.contents import check, contents_of
+from suite.data.decoding import MEAN, STD, Files, Loading
+from suite.data.listing import TEST, TRAIN, VAL, Listing, require_classes, scan, splits
 from suite.data.split import training_and_validation
 from suite.distiller import Batch
 from suite.rng import generator
 
-FOLDERS = ("imagenet", "imagefolder")
 SIZE = 224
 VALIDATION_SHARE = 0.04  # 51,247 of ImageNet's 1,281,167 images: 51 a class
 
 
-def load_folder(config: DataConfig, root: Path, workers: int) -> Dataset:
-    """The image folder ``root/config.name``. Raises :class:`DataError`."""
+def load_folder(config: DataConfig, root: Path, workers: int, cache: Path | None) -> Dataset:
+    """The image folder ``root/config.name``, with ``cache`` as :func:`contents_of` takes it.
+
+    Raises :class:`DataError`, also when the folder does not hold ``config.contents``.
+    """
     if config.classes is not None:
         raise DataError(
             f"data.classes {config.classes}: image folders are used whole; leave it out"
         )
     folder, size = root / config.name, config.image_size or SIZE
-    train = _open(folder / "train")
-    labels = np.array(train.targets, dtype=np.int64)
-    validation_images = max(len(train.classes), round(len(labels) * VALIDATION_SHARE))
-    rows, validation = training_and_validation(config, labels, validation_images)
-    if len(rows) < 2:
-        raise DataError(f"image folder {folder}/train: {len(labels)} images are too few to train")
+    found = splits(folder)
+    if config.contents is not None:
+        check(config.contents, folder, contents_of(folder, cache, found))
+    train, validation, test = _split(config, folder, found)
+    if len(train.labels) < 2:
+        raise DataError(
+            f"image folder {folder}/train: {len(found[TRAIN])} images are too few to train"
+        )
     evals: dict[str, EvalImages] = {}
-    if "val" in config.eval_splits and len(validation):
-        evals["val"] = FolderEval(Loading(Files.of(train, validation), size, workers))
-    if "test" in config.eval_splits:
-        test = _open(folder / "val")
-        if test.classes != train.classes:
-            raise DataError(f"{folder}: the class folders under train and val differ")
-        evals["test"] = FolderEval(Loading(Files.of(test, np.arange(len(test))), size, workers))
-    files = Files.of(train, rows)
+    if "val" in config.eval_splits and len(validation.labels):
+        evals["val"] = FolderEval(Loading(validation, size, workers))
+    if test is not None:
+        evals["test"] = FolderEval(Loading(test, size, workers))
     return Dataset(
         name=config.name,
-        num_classes=len(train.classes),
+        num_classes=len(found[TRAIN].classes),
         image_shape=(3, size, size),
-        train_labels=torch.from_numpy(files.labels),
-        train=FolderTrain(Loading(files, size, workers), config.augment == "standard"),
+        train_labels=torch.from_numpy(train.labels),
+        train=FolderTrain(Loading(train, size, workers), config.augment == "standard"),
         evals=evals,
+        mean=MEAN,
+        std=STD,
+        class_names=tuple(map(readable, found[TRAIN].classes)),
     )
+
+
+def _split(
+    config: DataConfig, folder: Path, found: dict[str, Listing]
+) -> tuple[Files, Files, Files | None]:
+    """Training, validation and test images; the last only where ``config`` asks for them."""
+    train = found[TRAIN]
+    whole, own = [train], found.get(VAL) if TEST in found else None
+    if own is not None:
+        require_classes(own, train)
+        whole += [own] if config.train_split == "trainval" else []
+    files = Files.of(*whole)
+    share = max(len(train.classes), round(len(train) * VALIDATION_SHARE))
+    rows, held_out = training_and_validation(config, files.labels, share if own is None else 0)
+    validation = files.at(held_out)
+    if own is not None and config.train_split == "train":
+        validation = Files.of(own)
+    test = None
+    if "test" in config.eval_splits:
+        split = found.get(TEST) or found.get(VAL) or scan(folder / VAL)  # the last raises
+        require_classes(split, train)
+        test = Files.of(split)
+    return files.at(rows), validation, test
 
 
 def describe_folder(name: str, root: Path) -> tuple[str, str, str, str]:
     """Classes, images per split, image size and place, as text."""
     place = f"{root / name}/{{train,val}}/<class>/"
     return "as found", "96 % / 4 % of train/, val/", f"3x{SIZE}x{SIZE}", place
+
+
+def readable(name: str) -> str:
+    """A file name as text: bytes that are no UTF-8 are written as ``\\xff``."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -120,15 +153,3 @@ class FolderTrain:
     def plain(self, batch_size: int) -> Iterator[Batch]:
         """All images in the order of their index, not augmented."""
         return self.loading.in_order(batch_size)
-
-
-def _open(folder: Path) -> ImageFolder:
-    try:
-        return ImageFolder(str(folder))
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"image folder {folder}: {reason[:200]}. Put one folder per class there, for example "
-            f"{folder}/<class>/<image>.jpg, under both train/ and val/; another place is chosen "
-            "with --data-root or DSKD_DATA_ROOT."
-        ) from None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -43,7 +47,17 @@ def _digits(_: Path, train: bool) -> tuple[Tensor, Tensor]:
     if package is None or package.origin is None:
         raise DataError("data set digits: it ships with scikit-learn, which is not installed")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    table = np.loadtxt(file, dtype=np.uint8, delimiter=",")  # [1797, 64 pixels and the digit]
+    try:
+        text = gzip.decompress(file.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"data set digits: {file} cannot be read: {error}. {_AGAIN}") from None
+    found = hashlib.sha256(text).hexdigest()
+    if found != DIGITS_SHA256:
+        raise DataError(
+            f"data set digits: {file} is damaged or another: the SHA-256 of its content is "
+            f"{found}, expected {DIGITS_SHA256}. {_AGAIN}"
+        )
+    table = np.loadtxt(io.BytesIO(text), dtype=np.uint8, delimiter=",")  # [1797, 64 pixels, digit]
     images = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = table[:, -1].astype(np.int64)
     kept, held_out = hold_out(labels, DIGITS_TEST_IMAGES)
@@ -51,6 +65,8 @@ def _digits(_: Path, train: bool) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images[rows]), torch.from_numpy(labels[rows])
 
 
+DIGITS_SHA256 = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"
+_AGAIN = "Install scikit-learn again"
 DIGITS_TEST_IMAGES = 797  # a fixed stratified choice: scikit-learn ships no split
 
 

@@ -12,6 +12,7 @@ from suite.tracker.target import TrackerError
 
 TAG_LENGTH = 64  # wandb.Settings refuses longer tags
 AS_TEXT = ("source_modules",)  # objects with a key for each module: one JSON text each
+TOO_LONG = ("class_names",)
 NAME_LENGTH = 128  # the server refuses longer names, groups and job types
 
 
@@ -57,12 +58,17 @@ def describe(run: RunDirectory) -> Description:
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Every number, text and truth value of ``result.json`` under its path, joined by "/"."""
+    """Every number, text and truth value of ``result.json`` under its path, joined by "/".
+
+    Not the names of the classes, of which there may be thousands.
+    """
     return dict(_leaves(result, ""))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
+        if key in TOO_LONG:
+            continue
         if key in AS_TEXT:
             yield f"{prefix}{key}", json.dumps(value)
         elif isinstance(value, Mapping):

@@ -12,7 +12,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 
 from suite import methods
-from suite.config import ConfigError, RunSpec, parse
+from suite.config import ConfigError, RunSpec, Runtime, parse
 from suite.errors import UserError, listed
 from sweeps import files, overrides
 from sweeps.expand import expand_content, note_of
@@ -95,9 +95,15 @@ class SearchPlan:
     teachers: tuple[RunSpec, ...]
 
 
-def load(name: str, arguments: Sequence[str] = (), trials: int | None = None) -> SearchPlan:
+def load(
+    name: str,
+    arguments: Sequence[str] = (),
+    trials: int | None = None,
+    runtime: Runtime | None = None,
+) -> SearchPlan:
     """The search called ``name`` (shipped, or a path); ``trials`` replaces its budget.
 
+    ``runtime`` says where the data are, as for :func:`sweeps.expand.expand`.
     Raises :class:`ConfigError` with every fault of it.
     """
     changes, options = overrides.read(arguments)
@@ -113,7 +119,7 @@ def load(name: str, arguments: Sequence[str] = (), trials: int | None = None) ->
     cells: Any = ()
     if settings is not None:
         faults += _unsuited(settings, spaces_of)
-        cells = _cells(settings, stem(name), set(spaces_of), faults)
+        cells = _cells(settings, stem(name), set(spaces_of), faults, runtime)
     if faults or settings is None:
         raise ConfigError(listed(f"search {name}", faults))
     return SearchPlan(
@@ -187,7 +193,9 @@ def _unsuited(settings: Search, spaces_of: Mapping[str, Space]) -> list[str]:
     return faults
 
 
-def _cells(settings: Search, name: str, known: set[str], faults: list[str]) -> Sequence[Any]:
+def _cells(
+    settings: Search, name: str, known: set[str], faults: list[str], runtime: Runtime | None
+) -> Sequence[Any]:
     """The planned runs with usual options, teachers among them."""
     entries = [
         {"name": method, "options": entry.options}
@@ -206,7 +214,7 @@ def _cells(settings: Search, name: str, known: set[str], faults: list[str]) -> S
     try:
         base = _without_rows(settings.experiment)
         content = reduce(files.merge, [base, own, {"data": VALIDATION_ONLY}])
-        cells = expand_content(content, name)
+        cells = expand_content(content, name, runtime=runtime)
     except UserError as error:
         faults += [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         return ()

@@ -34,6 +34,18 @@ def test_epochs_come_from_the_history(api):
     assert len(table) == 18 * 30
 
 
+def test_runs_of_other_images_under_one_name_get_a_column_of_their_own(store):
+    runs = []
+    for code in ("a", "b"):
+        entry = store.add("kd", 0, salt=code)
+        store.finish(entry)
+        runs.append(mirrored(store, entry["directory"]))
+        runs[-1].config["data"] = {"name": "birds", "contents": {"sha256": code * 16}}
+    grid = Grid(collect_wandb(FakeApi(runs), "me/project", ["made_up"]))
+    assert [key.dataset for key in grid.columns] == ["birds (aaaaaaaa)", "birds (bbbbbbbb)"]
+    assert [grid.cell("kd", key).states for key in grid.columns] == [{"finished": 1}] * 2
+
+
 def test_a_crashed_run_is_a_hole(store):
     entry = store.add("kd", 0)
     store.fail(entry)

@@ -24,6 +24,7 @@ NOT_BEHIND_A_RUN = {
     "suite.cli_single": "the command line",
     "suite.preflight": "refuses runs before they start",
     "suite.testing": "the contract of methods, for tests",
+    "suite.yaml_input": "reads YAML files into what is then checked",
     "suite.tracker": "mirrors finished figures to W&B",
 }
 """Modules of suite/ that no run imports, with what they are for (packages with all inside)."""

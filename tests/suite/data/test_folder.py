@@ -1,14 +1,18 @@
 """Folders of image files: splits, views, worker processes, clear errors."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torchvision import transforms
+from torchvision.datasets import ImageFolder
 
 from suite.config import DataConfig
-from suite.data import DataError, load
+from suite.data import DataError, describe, load, names
 from suite.data.decoding import MEAN, STD
+from suite.data.listing import scan
 
 
 def write_images(folder, counts, side=40):
@@ -168,8 +172,111 @@ def test_a_missing_folder_says_what_to_put_where(tmp_path):
 def test_other_classes_in_val_than_in_train_are_refused(tmp_path):
     write_images(tmp_path / "imagefolder" / "train", {"ant": 5, "bee": 5})
     write_images(tmp_path / "imagefolder" / "val", {"ant": 2, "cow": 2})
-    with pytest.raises(DataError, match="the class folders under train and val differ"):
+    with pytest.raises(DataError, match=r"imagefolder/val: 'cow' without a folder") as caught:
         open_folder(tmp_path)
+    assert "no folder for 'bee', which train has" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_class_folder_is_named(tmp_path):
+    write_images(tmp_path / "imagefolder" / "train", {"ant": 5, "bee": 5, "cow": 0})
+    with pytest.raises(DataError, match=r"imagefolder/train/cow: is empty; allowed: \.jpg"):
+        open_folder(tmp_path, eval_splits=())
+
+
+def test_a_class_folder_without_images_is_named_with_what_it_holds(tmp_path):
+    write_images(tmp_path / "imagefolder" / "train", {"ant": 5, "bee": 5, "cow": 0})
+    (tmp_path / "imagefolder" / "train" / "cow" / "notes.txt").write_text("no image")
+    with pytest.raises(DataError, match=r"cow: none of its 1 files is an image \(notes.txt\)"):
+        open_folder(tmp_path, eval_splits=())
+
+
+def test_images_without_class_folders_are_refused(tmp_path):
+    write_images(tmp_path / "imagefolder", {"train": 5})
+    with pytest.raises(DataError, match=r"train: holds 0 class folders, at least 2 are needed"):
+        open_folder(tmp_path, eval_splits=())
+
+
+def test_hidden_files_and_other_kinds_of_files_are_left_aside(tmp_path, root):
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    train = tmp_path / "imagefolder" / "train"
+    (train / ".ipynb_checkpoints").mkdir()
+    (train / "bee" / ".ipynb_checkpoints").mkdir()
+    for name in ("._000.png", ".ipynb_checkpoints/000.png", "Thumbs.db"):
+        (train / "bee" / name).write_text("not an image")
+    found, plain = open_folder(tmp_path), open_folder(root)
+    assert found.class_names == plain.class_names == ("ant", "bee", "cat")
+    assert found.train_labels.tolist() == plain.train_labels.tolist()
+
+
+def test_a_hidden_class_is_refused_and_not_left_out(tmp_path):
+    write_images(tmp_path / "imagefolder" / "train", {"ant": 5, "bee": 5, ".net": 5})
+    with pytest.raises(DataError, match=r"train: \.net holds images and starts with a dot; rename"):
+        open_folder(tmp_path, eval_splits=())
+
+
+def test_images_in_folders_of_folders_have_the_order_of_torchvision(tmp_path):
+    train = tmp_path / "imagefolder" / "train"
+    write_images(train, {"ant": 3, "bee/b": 2, "bee/a": 2, "bee/a-b": 2, "cat": 2})
+    write_images(tmp_path / "other", {"x": 2})
+    (train / "cat" / "link").symlink_to(tmp_path / "other" / "x")
+    listing = scan(train)
+    theirs = ImageFolder(str(train))
+    assert list(listing.classes) == theirs.classes
+    assert [f"{train}/{path.decode()}" for path in listing.paths] == [it for it, _ in theirs.imgs]
+    assert listing.labels.tolist() == theirs.targets
+
+
+def test_with_a_test_folder_the_validation_folder_validates(tmp_path):
+    folder = tmp_path / "imagefolder"
+    for split, count in (("train", 6), ("val", 3), ("test", 2)):
+        write_images(folder / split, {"ant": count, "bee": count})
+
+    def files(split):
+        return {path.decode().split("imagefolder/")[1] for path in split.loading.files.paths}
+
+    data = open_folder(tmp_path)
+    parts = (data.train, data.evals["val"], data.evals["test"])
+    for part, split, count in zip(parts, ("train", "val", "test"), (12, 6, 4), strict=True):
+        assert len(files(part)) == len(part) == count
+        assert all(file.startswith(f"{split}/") for file in files(part))
+    whole = open_folder(tmp_path, train_split="trainval")
+    assert files(whole.train) == files(data.train) | files(data.evals["val"])
+    assert whole.train_labels.tolist() == [0] * 6 + [1] * 6 + [0] * 3 + [1] * 3
+    assert tuple(whole.evals) == ("test",)
+
+
+def test_an_unlabelled_test_folder_is_left_aside(tmp_path, root):
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    write_images(tmp_path / "imagefolder" / "test", {"images": 4})
+    assert len(open_folder(tmp_path).evals["test"]) == 7
+
+
+@pytest.mark.parametrize("name", ["birds", "Vögel 鳥", "my birds (v2)", "birds_v2.1", "100%"])
+def test_a_folder_may_have_any_name(tmp_path, root, name):
+    shutil.copytree(root / "imagefolder", tmp_path / name)
+    data = load(DataConfig(name=name, image_size=16), tmp_path)
+    assert (data.name, data.class_names) == (name, ("ant", "bee", "cat"))
+    assert name in names(tmp_path)
+    assert describe(name, tmp_path)[3].startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", [".birds", "..", "a/b", "/tmp", "a\nb", "a\0b"])
+def test_a_name_that_is_no_folder_name_is_refused_in_one_line(tmp_path, name):
+    with pytest.raises(DataError, match=r"data\.name .*must be the name of a folder") as caught:
+        load(DataConfig(name=name), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_lists_the_folders_that_are_there(tmp_path, root):
+    shutil.copytree(root / "imagefolder", tmp_path / "birds")
+    (tmp_path / "no data set").mkdir()
+    message = (
+        r"unknown data set 'bird' \(did you mean birds\?\); known: birds, cifar10, .*bird/train/"
+    )
+    with pytest.raises(DataError, match=message) as caught:
+        load(DataConfig(name="bird"), tmp_path)
+    assert "no data set" not in str(caught.value)
 
 
 def test_too_few_images_are_refused(tmp_path):

@@ -1,7 +1,9 @@
 """Data sets by name: sizes, splits, what is read and what is not."""
 
+import gzip
 import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -64,6 +66,20 @@ def test_the_splits_of_digits_are_disjoint_and_together_all_of_scikit_learns(dig
     whole = (raw.data * 255 / 16).round().astype(int).tolist()
     found = zip(images.tolist(), labels.tolist(), strict=True)
     assert sorted(found) == sorted(zip(whole, raw.target.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("damage", ["other", "cut", "gone"])
+def test_a_damaged_file_of_digits_is_one_clear_line(tmp_path, monkeypatch, damage):
+    file = tmp_path / "sklearn" / "datasets" / "data" / "digits.csv.gz"
+    file.parent.mkdir(parents=True)
+    content = gzip.compress(b"0,1,2\n")
+    if damage != "gone":
+        file.write_bytes(content if damage == "other" else content[:-9])
+    package = SimpleNamespace(origin=str(tmp_path / "sklearn" / "__init__.py"))
+    monkeypatch.setattr("suite.data.sources.find_spec", lambda _: package)
+    with pytest.raises(DataError, match=r"digits\.csv\.gz .*Install scikit-learn again") as caught:
+        load(DataConfig(name="digits"), tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_digits_over_training_and_validation_have_mean_0_and_variance_1(tmp_path):
