@@ -85,6 +85,7 @@ def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
         tables.accuracy(grid),
         tables.holes(collected),
         tables.published_figures(grid),
+        tables.differences(grid),
         tables.comparisons(grid),
         *tables.variants(grid),
         *tables.sensitivity(grid),

@@ -5,6 +5,7 @@ from analysis.tables.anchors import published_figures, verdict
 from analysis.tables.checks import holes, selection
 from analysis.tables.comparisons import comparisons
 from analysis.tables.cost import cost
+from analysis.tables.differences import differences
 from analysis.tables.gaps import gap_holes, gap_intervals, gaps
 from analysis.tables.sensitivity import sensitivity
 from analysis.tables.variants import variants
@@ -13,6 +14,7 @@ __all__ = [
     "accuracy",
     "comparisons",
     "cost",
+    "differences",
     "gap_holes",
     "gap_intervals",
     "gaps",

@@ -1,0 +1,208 @@
+"""Differences between methods, with the error that belongs to the claim.
+
+The accuracy of a run is modelled as
+
+    method + pair + teacher + method x pair + method x teacher + seed (the rest),
+
+and every difference is the mean over pairs, teachers and seeds. What is common to both methods
+cancels. How far the claim reaches decides what counts as error (:class:`Scope`). All methods of a
+table share the estimates of these errors, so that three seeds of nine methods give eighteen degrees
+of freedom instead of two. Differences to a method without a teacher have an error of their own:
+what a teacher adds is common to all that it teaches and does not cancel there.
+
+Source: analysis of variance of a split-plot design (e.g. Montgomery, Design and Analysis of
+Experiments, ch. 13 and 14); degrees of freedom of sums of mean squares by Satterthwaite (1946);
+simultaneous intervals by Tukey and Kramer (1956).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as distributions
+
+from analysis.statistics.design import Array, Design
+
+NAN = float("nan")
+ROUNDING = 1e-9
+"""A standard error below so many points is that of the arithmetic."""
+
+
+class Scope(StrEnum):
+    """What a claim is about, and what therefore counts as chance."""
+
+    SEEDS = "seeds"
+    """These pairs and these teachers, trained again."""
+    TEACHERS = "teachers"
+    """These pairs, with other teachers of the same kind: their part in the differences counts."""
+    PAIRS = "pairs"
+    """Pairs of this kind in general: the pairs count as a sample."""
+
+
+@dataclass(frozen=True)
+class MeanSquare:
+    """An estimate of a variance and its degrees of freedom."""
+
+    value: float
+    degrees: float
+
+
+@dataclass(frozen=True)
+class Differences:
+    """All differences between the methods of a design, row minus column.
+
+    Each array is [M, M]; NaN where the design cannot say.
+    """
+
+    methods: list[str]
+    scope: Scope
+    difference: Array
+    """Points."""
+    standard_error: Array
+    """Points."""
+    degrees: Array
+    """Degrees of freedom of the standard error."""
+
+    def half_width(self, level: float = 0.95, *, simultaneous: bool = True) -> Array:
+        """[M, M] half the width of the intervals.
+
+        With ``simultaneous``, all M (M - 1) / 2 intervals hold together with probability ``level``
+        (Tukey-Kramer), otherwise each alone (Student's t). Degrees of freedom are rounded down to
+        tenths.
+        """
+        count = len(self.methods)
+        critical = np.full_like(self.degrees, NAN)
+        tenths = np.floor(10 * self.degrees) / 10
+        for degrees in np.unique(tenths[~np.isnan(tenths)]):
+            value = (
+                _tukey(level, count, float(degrees))
+                if simultaneous
+                else distributions.t.ppf((1 + level) / 2, degrees)
+            )
+            critical[tenths == degrees] = value
+        return np.asarray(critical * self.standard_error)
+
+    def p(self, *, simultaneous: bool = True) -> Array:
+        """[M, M] two-sided p values; with ``simultaneous`` corrected for all differences."""
+        t = np.abs(self.difference) / self.standard_error
+        count = len(self.methods)
+        values = (
+            distributions.studentized_range.sf(np.sqrt(2) * t, count, self.degrees)
+            if simultaneous
+            else 2 * distributions.t.sf(t, self.degrees)
+        )
+        return np.asarray(values, dtype=np.float64)
+
+    def tied_with_best(self, level: float = 0.95) -> NDArray[np.bool_]:
+        """[M]: the best method and those whose interval against it holds 0."""
+        best = int(np.argmax(np.nan_to_num(self.difference, nan=-np.inf).sum(axis=1)))
+        with np.errstate(invalid="ignore"):
+            apart = self.difference[best] > self.half_width(level)[best]
+        return np.asarray(~apart)
+
+
+def compare(design: Design, scope: Scope = Scope.SEEDS) -> Differences:
+    """Differences and their standard errors for claims of this scope.
+
+    Args:
+        design: The runs; every method has at least one in every unit.
+        scope: How far the claim is to reach.
+
+    Returns:
+        The differences. Standard errors are NaN where the design cannot give them: no cell with two
+        runs (``seeds``), one teacher for every pair (``teachers``), one pair (``pairs``).
+    """
+    count = len(design.methods)
+    weights = np.einsum("u,mur->mr", design.unit_weights, design.cell_means)  # [M, R]
+    means = weights @ design.scores
+    error, degrees = np.full((count, count), NAN), np.full((count, count), NAN)
+    seed = seed_error(design)
+    for one in range(count):
+        for other in range(one):
+            found = _error(design, scope, (one, other), weights[one] - weights[other], seed)
+            error[one, other] = error[other, one] = _root(found.value)
+            degrees[one, other] = degrees[other, one] = found.degrees
+    return Differences(design.methods, scope, means[:, None] - means, error, degrees)
+
+
+def seed_error(design: Design) -> MeanSquare:
+    """Variance between runs that differ by their seed alone, pooled over all cells, points^2."""
+    groups = [design.scores[group] for group in design.same_expectation]
+    degrees = sum(len(group) - 1 for group in groups)
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    return MeanSquare(squares / degrees if degrees else NAN, degrees)
+
+
+def interaction(
+    design: Design, methods: NDArray[np.int64], scope: Scope
+) -> tuple[MeanSquare, float]:
+    """How much the differences between ``methods`` vary over teachers or pairs.
+
+    Args:
+        design: The runs.
+        methods: Numbers of the methods that share the estimate.
+        scope: ``teachers`` (within each pair) or ``pairs`` (means over their teachers).
+
+    Returns:
+        The mean square of method x teacher or method x pair, in points^2, and the factor with which
+        the variance between seeds is part of it.
+    """
+    cells = design.cell_means[methods]  # [m, U, R]
+    strata = design.pair_of_unit
+    if scope is Scope.PAIRS:
+        to_pair = np.eye(strata.max() + 1)[strata].T  # [P, U]
+        cells = np.einsum("pu,mur->mpr", to_pair / to_pair.sum(axis=1, keepdims=True), cells)
+        strata = np.zeros(cells.shape[1], dtype=np.int64)
+    rest = cells - cells.mean(axis=0)
+    for stratum in np.unique(strata):
+        inside = strata == stratum
+        rest[:, inside] -= rest[:, inside].mean(axis=1, keepdims=True)
+    degrees = (len(methods) - 1) * (len(strata) - len(np.unique(strata)))
+    if degrees <= 0:
+        return MeanSquare(NAN, 0), NAN
+    squares = float(((rest @ design.scores) ** 2).sum())
+    return MeanSquare(squares / degrees, degrees), float((rest**2).sum()) / degrees
+
+
+def _root(variance: float) -> float:
+    """The standard error; NaN where all differences are equal, which says nothing of chance."""
+    return float(np.sqrt(variance)) if variance > ROUNDING**2 else NAN
+
+
+@cache
+def _tukey(level: float, count: int, degrees: float) -> float:
+    """What |difference| / standard error stays below for all differences of ``count`` means."""
+    return float(distributions.studentized_range.ppf(level, count, degrees) / np.sqrt(2))
+
+
+def _error(
+    design: Design, scope: Scope, pair: tuple[int, int], contrast: Array, seed: MeanSquare
+) -> MeanSquare:
+    """Variance of one difference: ``contrast`` [R] is its weight of every run."""
+    by_seed = float((contrast**2).sum())
+    if scope is Scope.SEEDS:
+        return MeanSquare(by_seed * seed.value, seed.degrees or NAN)
+    together = np.flatnonzero(design.taught)
+    sharing = together if design.taught[list(pair)].all() else np.array(pair)
+    found, seed_part = interaction(design, sharing, scope)
+    by_unit = _squared_weights(design, scope)
+    rest = by_seed - by_unit * seed_part  # what shared runs add
+    if abs(rest) < 1e-12 * by_seed:
+        return MeanSquare(by_unit * found.value, found.degrees or NAN)
+    parts = (by_unit * found.value, rest * seed.value)
+    total = sum(parts)
+    if not total > 0:  # also NaN
+        return MeanSquare(NAN, NAN)
+    spread = parts[0] ** 2 / found.degrees + parts[1] ** 2 / seed.degrees
+    return MeanSquare(total, total**2 / spread)
+
+
+def _squared_weights(design: Design, scope: Scope) -> float:
+    """Sum of the squared weights of the units of both methods of a difference."""
+    if scope is Scope.PAIRS:
+        return 2 / (int(design.pair_of_unit.max()) + 1)
+    return 2 * float((design.unit_weights**2).sum())
