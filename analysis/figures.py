@@ -29,6 +29,7 @@ from analysis.plots.sensitivity import sensitivity_figure
 from analysis.plots.style import DENOISED, STUDENT, TEACHER, colours, markers
 from analysis.plots.trajectory import health_figure, trajectory_figure
 from analysis.records import FINISHED
+from analysis.tables.cost import SHARED_TIME, trained_together
 
 CURVES = 600
 """Metrics are read for at most so many runs of a column."""
@@ -83,6 +84,8 @@ class Pictures:
         suffix = f"-{number + 1}" if len(self.grid.columns) > 1 else ""
         for stem, caption in CAPTIONS.items():
             draw = partial(getattr(self, stem.replace("-", "_")), key)
+            if stem == "cost" and trained_together(self._finished(key)) != "1":
+                caption = f"{caption} {SHARED_TIME}"
             yield Picture(f"{stem}{suffix}", f"{name}: {caption}", draw, key.pair)
 
     def of_all(self) -> Iterator[Picture]:

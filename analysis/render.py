@@ -53,13 +53,20 @@ class Table:
     caption: str = ""
     notes: Sequence[str] = ()
 
-    def without_constant(self, header: str) -> Table:
-        """Without the column ``header`` where all its cells say the same."""
+    def texts(self, header: str) -> set[str]:
+        """What the cells of a column say."""
         place = [column.header for column in self.columns].index(header)
-        if len({row.cells[place].text for row in self.rows}) > 1:
-            return self
+        return {row.cells[place].text for row in self.rows}
+
+    def without(self, header: str) -> Table:
+        """Without a column."""
+        place = [column.header for column in self.columns].index(header)
         rows = [replace(row, cells=_without(row.cells, place)) for row in self.rows]
         return replace(self, columns=_without(self.columns, place), rows=rows)
+
+    def without_constant(self, header: str) -> Table:
+        """Without the column ``header`` where all its cells say the same."""
+        return self if len(self.texts(header)) > 1 else self.without(header)
 
 
 Item = TypeVar("Item")

@@ -43,7 +43,8 @@ def cost_against_accuracy(
     ticks = nice_seconds(left / 1.25, right * 1.25)
     axes.set_xticks(ticks)
     axes.minorticks_off()
-    axes.set_xlabel("training time of one student")
+    packed = "packed" in runs and bool((runs["packed"] > 1).any())
+    axes.set_xlabel(f"training time of one student{' (share of its pack)' if packed else ''}")
     axes.set_ylabel("accuracy (%)")
     return axes
 

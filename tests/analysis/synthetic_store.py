@@ -191,6 +191,7 @@ class Store:
                 else {}
             ),
             "train_seconds": rows[-1]["seconds"] * (1 + extra / 20_000),
+            "packed": 1,
             "peak_memory_bytes": 512 * 2**20,
             "parameters": {
                 "student": 17_000,

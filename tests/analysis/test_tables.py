@@ -1,5 +1,7 @@
 """Tables: no hole is averaged over, recipes do not mix, published figures stand beside ours."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -171,7 +173,32 @@ def test_selection_optimism_is_best_minus_last(store):
 def test_cost_counts_what_training_and_deployment_add(store):
     store.finish(store.add("crd", 0), features=False)
     cells = [cell.text for cell in tables.cost(grid_of(store)).rows[0].cells]
-    assert cells[2:6] == ["512 MiB", "12.35 k", "17.00 k", "0"]
+    assert cells[2:7] == ["1", "512 MiB", "12.35 k", "17.00 k", "0"]
+
+
+def cost_of(store, **changes):
+    """The only row of the cost table of two runs whose records say so; by header."""
+    for seed, packed in enumerate(changes.pop("packed")):
+        entry = store.add("kd", seed)
+        record = store.finish(entry, 90.0, features=False) | changes | {"packed": packed}
+        (store.path(entry) / "result.json").write_text(json.dumps(record))
+    table = tables.cost(grid_of(store))
+    cells = [cell.text for cell in table.rows[0].cells]
+    return dict(zip((it.header for it in table.columns), cells, strict=True)), table
+
+
+@pytest.mark.parametrize(("packed", "shown"), [((1, 1), "1"), ((4, 4), "4"), ((2, 4), "2–4")])
+def test_cost_says_how_many_runs_shared_the_time(store, packed, shown):
+    cells, table = cost_of(store, packed=packed)
+    assert cells["together"] == shown
+    assert "do not compare methods" in table.notes[0]
+    assert "accuracy per device-hour" not in cells  # half a minute
+
+
+@pytest.mark.parametrize(("packed", "shown"), [((1, 1), "45.0"), ((1, 4), None)])
+def test_accuracy_per_hour_is_of_long_runs_that_trained_alone(store, packed, shown):
+    cells, _ = cost_of(store, packed=packed, train_seconds=7200.0)
+    assert cells.get("accuracy per device-hour") == shown
 
 
 def test_holes_list_every_run_without_result_and_its_reason(store):
