@@ -75,7 +75,10 @@ def _read(path: Path) -> dict[str, Any]:
     if not header.startswith(MAGIC) or hashlib.sha256(payload).hexdigest() != expected:
         raise CheckpointError(f"checkpoint {path} is damaged (its content does not match its hash)")
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True)
+        # On the CPU, wherever it was written: what loads the state moves it to its own device
+        state: dict[str, Any] = torch.load(
+            io.BytesIO(payload), map_location="cpu", weights_only=True
+        )
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from None
     return state

@@ -52,7 +52,9 @@ def sweep(
     cluster: ClusterFile = None,
     jobs: Annotated[
         int | None,
-        typer.Option(help="Runs (SLURM: jobs) at a time; default: one per core or device."),
+        typer.Option(
+            help="Runs (SLURM: jobs) at a time; default: one per core or device that has memory."
+        ),
     ] = None,
     detach: Annotated[
         bool, typer.Option(help="SLURM: leave once the jobs are submitted; see status, cancel.")
@@ -111,7 +113,7 @@ def search(
     executor: ExecutorName = "auto",
     cluster: ClusterFile = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Workers (default: one per core or device).")
+        int | None, typer.Option(help="Workers (default: one per core or device that has memory).")
     ] = None,
     storage: Annotated[
         str | None,

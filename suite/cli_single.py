@@ -44,6 +44,7 @@ def train(
     checkpoint_seconds: CheckpointSeconds = 60.0,
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
+    from suite import limits
     from suite.config import RunSpec, parse
     from suite.run import run
     from suite.yaml_input import load_file
@@ -57,6 +58,7 @@ def train(
         workers=workers,
         checkpoint_seconds=checkpoint_seconds,
     )
+    limits.check(runtime, jobs=None)
     values = _with_contents(_run_spec(load_file(config)), runtime)
     spec = parse(RunSpec, values, str(config))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -233,7 +233,7 @@ class Runtime(Closed):
     fast: bool = True
     """What changes no number beyond floating-point order: the frozen teacher's batch normalisation
     folded into its convolutions, channels_last where it pays, the optimizer in one kernel."""
-    pack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    pack: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
     """At most so many runs that share images, order and teacher train side by side in one process.
     ``auto``: 8 on a GPU, 4 on a CPU, fewer where that would leave workers idle; image folders 1."""
     graphs: bool = True

@@ -27,6 +27,7 @@ from suite.graphs import Graphed, Record
 from suite.meter import Meter
 from suite.optim import make_optimizer, make_schedule, match_layouts
 from suite.record import RunDirectory
+from suite.rng import derive_seed
 from suite.step import Step
 from suite.taps import Outputs, TappedModel
 from suite.watched import STEP, answers
@@ -243,9 +244,25 @@ class Trainer:
         match_layouts(self.optimizer)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.position = Position(**state["position"])
-        self.stream.set_state(state["method_stream"])
-        rank = self.fabric.global_rank
-        self._globals = [streams[rank % len(streams)] for streams in state["global_streams"]]
+        streams = [
+            of_ranks[self.fabric.global_rank % len(of_ranks)]
+            for of_ranks in state["global_streams"]
+        ]
+        self._restore_streams(state["method_stream"], streams)
+
+    def _restore_streams(self, of_method: Tensor, of_torch: list[Tensor]) -> None:
+        """Random streams; those of another kind of device start anew from the run's seed."""
+        if len(of_torch) == len(self._globals):
+            self.stream.set_state(of_method)
+            self._globals = of_torch
+            return
+        self._globals[0] = of_torch[0]  # the CPU's
+        self.stream.manual_seed(derive_seed(self.config.seed, "method", *self.place))
+        log.warning(
+            "the checkpoint was written on another kind of device than this %s: training goes on, "
+            "with other random numbers and not with the same bits",
+            self.fabric.device.type,
+        )
 
     def _share_statistics(self) -> None:
         distributed.share_statistics(self.fabric, self.step, self.config.train.batch_norm)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from suite import methods
 from suite.config import MethodSpec
 from suite.errors import UserError
+from suite.machine import memory_bytes
 
 
 def kept(method: MethodSpec, train_size: int) -> int:
@@ -18,10 +17,10 @@ def kept(method: MethodSpec, train_size: int) -> int:
 
 
 def of_device(device: torch.device) -> int:
-    """Bytes of a GPU; for a CPU those of the machine."""
+    """Bytes of a GPU; for a CPU those of the machine, or of the container or job on it."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory_bytes()
 
 
 def require(method: MethodSpec, train_size: int, room: int) -> None:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from suite import limits
 from suite.config import Closed, Runtime, parse
+from suite.errors import UserError
 from suite.yaml_input import load_mapping
 from sweeps import files
 from sweeps.jobs import available
@@ -69,6 +71,23 @@ class Cluster(Closed):
         }
         return {key: value for key, value in (wanted | further).items() if value is not None}
 
+    def check(self, runtime: Runtime) -> None:
+        """Raise :class:`UserError` for more threads or processes than a job gets room for.
+
+        How many GPUs and nodes there are, SLURM itself says.
+        """
+        most = {
+            "--threads": (runtime.threads or 1, self.cpus),
+            "--workers": (runtime.workers, limits.LOADERS_PER_CORE * self.cpus),
+            "--devices": (runtime.devices, self.memory_gb * 2**30 // limits.PROCESS_BYTES),
+        }
+        for option, (value, allowed) in most.items():
+            if value > allowed:
+                raise UserError(
+                    f"{option} {value}: a job of the cluster file has {self.cpus} cpus a process "
+                    f"and memory_gb {self.memory_gb}; allowed: at most {allowed}"
+                )
+
     def gpus_of(self, runtime: Runtime) -> int:
         """GPUs of each node of a job."""
         return 0 if runtime.accelerator == "cpu" else max(self.gpus, runtime.devices)
@@ -76,6 +95,7 @@ class Cluster(Closed):
 
 def choose(executor: Executor, path: Path | None, jobs: int | None) -> Cluster | None:
     """What SLURM jobs ask for, at most ``jobs`` at a time; None where this machine trains."""
+    limits.check_jobs(jobs)
     if executor != "slurm" and not (executor == "auto" and available()):
         return None
     cluster = Cluster.load(path)

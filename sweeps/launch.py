@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from suite import limits
 from suite.config import RunSpec, Runtime
 from suite.errors import UserError
 from suite.record import read_json
@@ -79,6 +80,9 @@ def launch(
     cluster = choose(how.executor, how.cluster, how.jobs)
     if cluster is None:
         _check_slurm_is_not_needed(how, runtime)
+        limits.check(runtime, how.jobs)
+    else:
+        cluster.check(runtime)
     plan = expand(experiment, settings, runtime)
     manifest = plan.write_manifest(runtime.runs_root)
     since = manifest.stat().st_mtime  # by the clock of the files that failures leave

@@ -8,12 +8,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from submitit import LocalExecutor
 
+from suite import limits, machine
 from suite.config import RunSpec, Runtime
+from suite.machine import Machine
 from sweeps.snapshot import OURS
 from sweeps.worker_job import WorkerJob, this_process
 
@@ -45,21 +47,13 @@ class LocalWorkers:
     @classmethod
     def spawn(cls, job: WorkerJob, runtime: Runtime, numbers: Iterable[int]) -> LocalWorkers:
         """A process for each of these workers; the number says which devices it gets."""
-        gpus = _gpus(runtime)
+        gpus = machine.gpus(runtime.accelerator)
         pool = LocalExecutor(folder=runtime.runs_root / "jobs" / "%j", python=_python())
+        pool.update_parameters(timeout_min=LOCAL_MINUTES, tasks_per_node=runtime.devices)
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            jobs = []
-            for number in numbers:
-                first = number * runtime.devices % len(gpus) if gpus else 0
-                visible = gpus[first : first + runtime.devices]
-                pool.update_parameters(
-                    timeout_min=LOCAL_MINUTES,
-                    tasks_per_node=runtime.devices,
-                    gpus_per_node=len(visible),
-                    visible_gpus=visible,
-                )
-                jobs.append(pool.submit(job))
+            shares = [share(gpus, runtime.devices, number) for number in numbers]
+            jobs = [pool.submit(replace(job, gpus=of_worker)) for of_worker in shares]
         finally:
             signal.signal(signal.SIGINT, before)
         return cls(jobs)
@@ -97,23 +91,28 @@ def _python() -> str:
 
 def workers_for(runtime: Runtime, wanted: int | None) -> int:
     """How many workers this machine carries, unless somebody wants another number."""
-    gpus = len(_gpus(runtime))
-    return wanted or (max(1, gpus // runtime.devices) if gpus else len(os.sched_getaffinity(0)))
+    return wanted or limits.default_jobs(runtime, Machine.here(runtime.accelerator))
+
+
+def share(gpus: Sequence[str], devices: int, number: int) -> tuple[str, ...]:
+    """The GPUs of worker ``number``, ``devices`` of them; workers beyond the last share."""
+    if not gpus:
+        return ()
+    first = number % max(1, len(gpus) // devices) * devices
+    return tuple(gpus[first : first + devices])
 
 
 def with_pack(runtime: Runtime, runs: int, workers: int) -> Runtime:
-    """On a CPU no pack is so large that one worker trains while others have nothing left."""
-    if runtime.pack != "auto" or _gpus(runtime):
+    """No pack is so large that one worker trains while others have nothing left.
+
+    A worker on a CPU gets two packs or more, so that all end at about the same time; on a GPU one,
+    since small packs leave most of the device idle.
+    """
+    from suite.pack import AT_ONCE_ON_CPU, AT_ONCE_ON_GPU
+
+    gpus = machine.gpus(runtime.accelerator)
+    packs, most = (1, AT_ONCE_ON_GPU) if gpus else (2, AT_ONCE_ON_CPU)
+    fair = runs // (packs * workers)
+    if runtime.pack != "auto" or fair >= most:
         return runtime
-    from suite.pack import AT_ONCE_ON_CPU
-
-    fair = runs // (2 * workers)
-    return runtime if fair >= AT_ONCE_ON_CPU else runtime.model_copy(update={"pack": max(1, fair)})
-
-
-def _gpus(runtime: Runtime) -> list[int]:
-    import torch
-
-    if runtime.accelerator == "cpu":
-        return []
-    return list(range(torch.cuda.device_count()))
+    return runtime.model_copy(update={"pack": max(1, fair)})

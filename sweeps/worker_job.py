@@ -38,6 +38,7 @@ class WorkerJob:
     runtime: str  # Runtime as JSON
     since: float
     launcher: tuple[int, str | None] | None = None  # local workers stop with their launcher
+    gpus: tuple[str, ...] | None = None  # names that CUDA knows; None: whatever is visible
     _stop: bool = field(default=False, init=False)
     _requeue_asked: bool = field(default=False, init=False)
     _crew: Crew = field(init=False)  # made in the job
@@ -61,6 +62,8 @@ class WorkerJob:
         result and take the job for finished for ever, also after SLURM has requeued it.
         """
         requeue = self._install_signals()
+        if self.gpus is not None:  # before CUDA starts; submitit knows numbers alone
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus)
         from submitit import JobEnvironment
 
         from suite.config import Runtime

@@ -10,6 +10,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from suite import limits
 from suite.claims import Claim, ClaimLost, claim, holder
 from suite.config import ConfigError, Runtime
 from suite.errors import UserError, listed
@@ -76,6 +77,10 @@ def search(
     if plan.name == TEACHERS:
         raise ConfigError(f"search {plan.name}: the name is taken by the teachers of all sweeps")
     cluster = choose(how.executor, how.cluster, how.jobs)
+    if cluster is None:
+        limits.check(runtime, how.jobs)
+    else:
+        cluster.check(runtime)
     _check_pairs(plan, runtime, room(cluster, runtime))
     folder = runtime.runs_root / plan.name
     held = claim(folder)

@@ -27,7 +27,7 @@ class QueueJob(WorkerJob):
         cls, search: str, runtime: Runtime, launcher: tuple[int, str | None] | None = None
     ) -> QueueJob:
         """The job of a worker of this search."""
-        return cls([], runtime.model_dump_json(), 0.0, launcher, search)
+        return cls([], runtime.model_dump_json(), 0.0, launcher, search=search)
 
     def _work(self, runtime: Runtime, announce: Announce, slurm_id: str | None) -> None:
         from sweeps.search.queue import Queue

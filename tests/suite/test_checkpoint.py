@@ -54,3 +54,13 @@ def test_a_kill_between_the_two_renames_leaves_the_state_before(run):
     checkpoint.save(run, {"step": 1})
     run.checkpoint.replace(run.previous_checkpoint)  # where save() may be interrupted
     assert checkpoint.load(run)["step"] == 1
+
+
+def test_a_checkpoint_written_on_a_gpu_is_read_where_there_is_none(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+        checkpoint.save(run, {"weights": torch.arange(3.0)})
+    assert b"cuda:0" in run.checkpoint.read_bytes()
+    weights = checkpoint.load(run)["weights"]
+    assert weights.device.type == "cpu"
+    assert weights.tolist() == [0.0, 1.0, 2.0]

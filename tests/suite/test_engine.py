@@ -11,6 +11,7 @@ import torch
 from tape_recorder import TapeRecorder
 from torch.nn import functional
 
+from suite import checkpoint
 from suite.build import Ground, build_trainer, make_fabric
 from suite.config import MethodSpec, RunConfig, Runtime, parse
 from suite.data import load
@@ -251,3 +252,18 @@ def test_terms_are_returned_without_their_graph(steps):
     trainer.advance(batch, Outputs(torch.zeros(8, trainer.data.num_classes)))
     assert len(seen) == 3
     assert not any(tensor.requires_grad for tensor in seen)
+
+
+def test_a_run_that_began_on_a_gpu_goes_on_without_one(steps, monkeypatch, caplog):
+    """There, random states have 16 bytes, torch has one global stream more, all tensors a place."""
+    begun = steps.train("run", None, DSKD, stop_after=7, epochs=2)
+    state = checkpoint.load(begun.run)
+    on_gpu = torch.zeros(16, dtype=torch.uint8)
+    state |= {"method_stream": on_gpu, "global_streams": [*state["global_streams"], on_gpu[None]]}
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+        checkpoint.save(begun.run, state)
+        checkpoint.save(begun.run, state)
+    resumed = steps.train("run", None, DSKD, epochs=2)
+    assert resumed.done
+    assert "another kind of device" in caplog.text

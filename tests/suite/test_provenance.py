@@ -22,6 +22,7 @@ NOT_BEHIND_A_RUN = {
     "suite.cli": "the command line",
     "suite.cli_options": "the command line",
     "suite.cli_single": "the command line",
+    "suite.limits": "refuses what the machine does not carry",
     "suite.preflight": "refuses runs before they start",
     "suite.testing": "the contract of methods, for tests",
     "suite.yaml_input": "reads YAML files into what is then checked",
