@@ -23,6 +23,8 @@ CENTRES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda hashes: hashes.mean(0),
     "median": lambda hashes: hashes.median(0).values,  # the lower of two middles, as LSHFM
 }
+MOST_BITS = 2**16
+"""Eight times the most that is searched; 512 MiB of hyperplanes for features of width 2,048."""
 CHUNK_VALUES = 2**24
 """Hash values held at once while the bias is measured: 64 MiB in float32."""
 

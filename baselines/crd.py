@@ -35,6 +35,7 @@ from suite.taps import Outputs
 EPSILON = 1e-7  # beside the noise density, RepDistiller crd/criterion.py
 DENSE_SCORES = 32  # score the whole bank up to so many rows a negative (measured on a CPU)
 CHUNK = 2**24  # numbers gathered at a time above that
+MOST_NEGATIVES = 2**24  # more than any training set here has images (ImageNet-21k: 14 million)
 DENSE_KEYS = 2**18  # draw without replacement, by one random key an image, up to so many images
 
 
@@ -179,7 +180,7 @@ class CRDConfig(MethodConfig):
     """Values of RepDistiller (``-r 1 -a 0 -b 0.8``) and of Tian et al. 2020, Sec. 4."""
 
     feature_dim: int = tunable(128, low=32, high=512, log=True, ge=1)
-    negatives: int = tunable(16384, low=256, high=16384, log=True, ge=1)
+    negatives: int = tunable(16384, low=256, high=16384, log=True, ge=1, le=MOST_NEGATIVES)
     """K; with fewer images of other classes in the training set, all that can be had."""
     temperature: float = tunable(0.07, low=0.02, high=0.5, log=True, gt=0)
     momentum: float = tunable(0.5, low=0.0, high=0.9, ge=0, lt=1)  # of the banks

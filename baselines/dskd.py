@@ -29,6 +29,7 @@ from baselines._diffusion import TIMES, Sampled
 from baselines._feature_diffusion import FeatureDiffusion
 from baselines._features import RunningScale, feature_health
 from baselines._hashing import (
+    MOST_BITS,
     HashLayer,
     code_health,
     code_loss_per_row,
@@ -89,7 +90,9 @@ class DSKDConfig(MethodConfig):
     guidance_temperature: float = tunable(4.0, low=1.0, high=8.0, log=True, gt=0)  # as KD
 
     # Hashing
-    hash_bits: int = tunable(2048, low=64, high=8192, log=True, ge=1)  # LSHFM, ImageNet: 2,048
+    hash_bits: int = tunable(
+        2048, low=64, high=8192, log=True, ge=1, le=MOST_BITS
+    )  # LSHFM, ImageNet: 2,048
     hash_bias: Literal["zero", "mean", "median"] = "zero"
     """Where the hyperplanes cut: at 0, or at the running mean or median of denoised features."""
     hash_std: float | Literal["classifier"] = 1.0

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines._deployment import Reheaded
-from baselines._hashing import Centre, HashLayer, code_loss_per_row, mean_over
+from baselines._hashing import MOST_BITS, Centre, HashLayer, code_loss_per_row, mean_over
 from baselines._losses import in_float32, unit_rows
 from baselines.kd import kd_loss
 from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
@@ -82,7 +82,7 @@ class LSHFMConfig(MethodConfig):
 
     variant: Variant = "lshl2_s"
     distance: Distance = "bce"
-    hash_bits: int | None = Field(None, ge=1)
+    hash_bits: int | None = Field(None, ge=1, le=MOST_BITS)
     """None: 32 times the width of the teacher's feature. ImageNet: 2,048."""
     hash_std: float | Literal["classifier"] = "classifier"
     """``classifier``: standard deviation of the teacher's classifier weights. ImageNet: 0.06

@@ -45,7 +45,10 @@ def train(
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
     from suite import limits
+    from suite.build import device_of
     from suite.config import RunSpec, parse
+    from suite.memory import of_device
+    from suite.preflight import check, require_teacher
     from suite.run import run
     from suite.yaml_input import load_file
 
@@ -61,6 +64,9 @@ def train(
     limits.check(runtime, jobs=None)
     values = _with_contents(_run_spec(load_file(config)), runtime)
     spec = parse(RunSpec, values, str(config))
+    require_teacher(spec, runtime)
+    for fault in check([spec], runtime, of_device(device_of(runtime))).faults.values():
+        raise fault
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run(spec, runtime)
     directory = runs_root / spec.experiment / spec.run_id

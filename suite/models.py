@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import suite.pretrained as pretrained_weights
 import suite.zoo  # noqa: F401  (registers the CIFAR networks in timm)
 from suite.config import ModelConfig, TeacherConfig
 from suite.errors import UserError, brief, unknown
@@ -78,6 +79,10 @@ def check_name(name: str) -> None:
     """Raise :class:`UserError` unless timm knows the model."""
     if not timm.is_model(name.split(".")[0]):
         raise UserError(unknown("model", name, timm.list_models()).split("; known:")[0] + _HINT)
+    network, _, tag = name.partition(".")
+    known = [each.partition(".")[2] for each in timm.list_pretrained(f"{network}.*")]
+    if tag and tag not in known:
+        raise UserError(unknown(f"weights of {network}, tag", tag, known))
 
 
 def names(pattern: str) -> list[str]:
@@ -106,7 +111,13 @@ def _build(
     config: ModelConfig, num_classes: int, image_shape: tuple[int, int, int], *, pretrained: bool
 ) -> TappedModel:
     check_name(config.name)
+    if "num_classes" in config.options:
+        raise UserError(
+            f"model {config.name}: options.num_classes is that of the data; leave it out"
+        )
     options = {"num_classes": num_classes, "in_chans": image_shape[0], **config.options}
+    if pretrained:
+        options |= pretrained_weights.options_for(config.name, num_classes)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -13,10 +14,13 @@ from suite import memory, models
 from suite.build import build_distiller
 from suite.config import RunConfig, RunSpec, Runtime
 from suite.data import Dataset, load
-from suite.errors import UserError
+from suite.errors import UserError, shortened
+from suite.record import RunDirectory
 from suite.rng import generator, seeded_globals
 
 CPU = torch.device("cpu")
+DECISIVE = {"data", "student", "teacher", "method", "train"}
+NO_RUNS = Path()  # a teacher whose weights are a file needs no run store
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,65 @@ def check(specs: Sequence[RunSpec], runtime: Runtime, room: int | None = None) -
     """
     found: dict[str, UserError | None] = {}
     data: dict[str, Dataset] = {}
+    teachers: dict[str, UserError | None] = {}
     faults, notes = {}, []
     for spec in specs:
         config = spec.config
-        combination = config.model_dump_json(include={"data", "student", "teacher", "method"})
+        combination = config.model_dump_json(include=DECISIVE)
         if combination not in found:
             place = config.data.model_dump_json()
             if place not in data:
                 data[place] = load(config.data, runtime.data_root, cache=runtime.data_cache)
-            found[combination] = _fault(config, data[place], room)
+            weights = config.model_dump_json(include={"data", "teacher"})
+            if weights not in teachers:
+                teachers[weights] = _fault_of_weights(config, data[place])
+            found[combination] = (
+                _fault_of_sizes(config, data[place])
+                or teachers[weights]
+                or _fault(config, data[place], room)
+            )
             notes.append(memory.note(config.method, len(data[place].train)))
         fault = found[combination]
         if fault is not None:
             faults[spec] = fault
     return Findings(faults, tuple(dict.fromkeys(note for note in notes if note)))
+
+
+def require_teacher(spec: RunSpec, runtime: Runtime) -> None:
+    """Raise :class:`UserError` unless the run that trains this run's teacher is finished."""
+    teacher = spec.config.teacher
+    if teacher is None or teacher.run_id is None:
+        return
+    directory = RunDirectory.of_teacher(runtime.runs_root, teacher.run_id)
+    if not directory.finished():
+        raise UserError(
+            f"{spec.label}: its teacher {teacher.name} is not trained ({directory.result} is not "
+            f"there); train it first: dskd-bench train {directory.config}, if that file is there, "
+            f"or the whole experiment: dskd-bench sweep {spec.experiment}"
+        )
+
+
+def _fault_of_sizes(config: RunConfig, data: Dataset) -> UserError | None:
+    """A batch or a choice of images that the data cannot fill."""
+    images, wanted, batch = len(data.train), config.data.train_limit, config.train.batch_size
+    if wanted is not None and wanted < data.num_classes:
+        return UserError(
+            f"data.train_limit {wanted}: fewer images than classes ({data.num_classes})"
+        )
+    if batch > images:
+        return UserError(f"train.batch_size {batch}: the training set has {images} images")
+    return None
+
+
+def _fault_of_weights(config: RunConfig, data: Dataset) -> UserError | None:
+    """Why a teacher from elsewhere cannot be loaded; one that a run trains is looked at later."""
+    if config.teacher is None or config.teacher.run_id is not None:
+        return None
+    try:
+        models.load_teacher(config.teacher, data.num_classes, data.image_shape, NO_RUNS)
+    except UserError as fault:
+        return fault
+    return None
 
 
 def _fault(config: RunConfig, data: Dataset, room: int | None) -> UserError | None:
@@ -64,6 +113,11 @@ def _fault(config: RunConfig, data: Dataset, room: int | None) -> UserError | No
         _build(config, data)
     except UserError as fault:
         return fault
+    except Exception as error:  # noqa: BLE001  (a run would meet the same; its record keeps it all)
+        reason = shortened(" ".join(f"{type(error).__name__}: {error}".split()))
+        refused = UserError(f"method {config.method.name} cannot be built: {reason}")
+        refused.__cause__ = error
+        return refused
     return None
 
 

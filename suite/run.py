@@ -12,6 +12,7 @@ import torch
 from suite.build import Ground, build_trainer, make_fabric
 from suite.config import RunSpec, Runtime
 from suite.engine import Trainer
+from suite.errors import UserError
 from suite.pack import Interrupted, Pack, shared
 from suite.provenance import code_of_run
 from suite.record import RunDirectory, now
@@ -57,8 +58,8 @@ def run_packed(
                 logs.enter_context(_logging_to(directory))
             config = next(iter(missing)).config
             ground = Ground.of(config, runtime, make_fabric(config, runtime))
-        except Exception as error:
-            log.exception("failed")
+        except Exception as error:  # noqa: BLE001  (the caller gets it)
+            _log_failure("failed", error)
             return dict.fromkeys(missing, error)
         return _train(missing, ground, runtime, should_stop, started)
 
@@ -94,8 +95,14 @@ def _train(
         raise
     failures |= {trainers[trainer]: error for trainer, error in pack.failures.items()}
     for spec, failure in failures.items():
-        log.error("run %s failed", spec.run_id, exc_info=failure)
+        _log_failure(f"run {spec.run_id} failed", failure)
     return failures
+
+
+def _log_failure(what: str, failure: Exception) -> None:
+    """One line for what the user can mend; anything else with its traceback."""
+    trace = None if isinstance(failure, UserError) else failure
+    log.error("%s: %s", what, failure, exc_info=trace)
 
 
 class _RunLog(logging.FileHandler):

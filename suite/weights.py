@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from suite.errors import UserError
+from suite.errors import UserError, shortened
 
 WRAPPERS = ("model", "state_dict")
 """Keys under which checkpoints hold the state_dict."""
@@ -33,7 +34,10 @@ HARMLESS: list[Any] = [
     np.dtypes.Float32DType,
 ]
 """What may stand beside the tensors: plain data, without code of its own."""
-DAMAGED = (OSError, RuntimeError, EOFError, ValueError, LookupError, SafetensorError)
+DAMAGED = (
+    *(RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
+    *(MemoryError, OverflowError, struct.error, SafetensorError),
+)
 """What reading a torn, empty or foreign file raises."""
 
 
@@ -94,9 +98,13 @@ def _read(path: Path) -> dict[str, Tensor]:
         found = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it holds code ({found[1]})" if found else "no file of weights, or damaged"
         raise WeightsError(f"cannot read weights {path}: {reason}; allowed: tensors") from None
+    except OSError as error:
+        raise WeightsError(f"cannot read weights {path}: {error.strerror or error}") from None
     except DAMAGED as error:
-        reason = " ".join(str(error).split()) or "no file of weights, or damaged"
-        raise WeightsError(f"cannot read weights {path}: {reason[:300]}") from None
+        detail = shortened(" ".join(f"{type(error).__name__}: {error}".split()))
+        raise WeightsError(
+            f"cannot read weights {path}: no file of weights, or damaged ({detail})"
+        ) from None
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]

@@ -30,7 +30,7 @@ def load_file(path: Traversable, where: str | None = None) -> Any:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"cannot read {where}: {error.strerror or error}") from None
+        raise ConfigError(f"{where}: {error.strerror or error}") from None
     return load(content, where)
 
 

@@ -96,9 +96,10 @@ class Cluster(Closed):
 def choose(executor: Executor, path: Path | None, jobs: int | None) -> Cluster | None:
     """What SLURM jobs ask for, at most ``jobs`` at a time; None where this machine trains."""
     limits.check_jobs(jobs)
+    given = None if path is None else Cluster.load(path)  # checked also where nothing needs it
     if executor != "slurm" and not (executor == "auto" and available()):
         return None
-    cluster = Cluster.load(path)
+    cluster = given or Cluster.load(None)
     return cluster if jobs is None else cluster.model_copy(update={"max_jobs": jobs})
 
 

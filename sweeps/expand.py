@@ -144,6 +144,13 @@ class _Expander:
         labels = [entry.label or entry.name for entry in self.experiment.methods]
         twice = [label for label, times in Counter(labels).items() if times > 1]
         faults += [f"methods: label {brief(label)} twice" for label in sorted(twice)]
+        teachers = {pair.split("/")[0] for pair in self.experiment.pairs}
+        faults += [
+            f"models.{name}: pretrained and checkpoint are for teachers, and no pair has {name} as "
+            "its teacher; a student starts from its seed's random weights"
+            for name, entry in self.experiment.models.items()
+            if (entry.checkpoint is not None or entry.pretrained) and name not in teachers
+        ]
         stray = sorted(set(self.options) - {entry.name for entry in self.experiment.methods})
         faults += [f"{name}: options given, but it is not among the methods" for name in stray]
         if faults:

@@ -27,8 +27,9 @@ class ModelEntry(Closed):
     """timm's name; None when the entry's own name is that."""
     options: Section = {}
     pretrained: bool = False
+    """As a teacher: take timm's pretrained weights instead of training."""
     checkpoint: str | None = None
-    """As a teacher: take these weights instead of training."""
+    """As a teacher: take the weights in this file instead of training."""
     data: Section = {}
     optimizer: Section = {}
     schedule: Section = {}

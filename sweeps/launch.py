@@ -90,11 +90,24 @@ def launch(
     console.print(
         f"{plan.experiment}: {len(plan.runs)} runs, {len(plan.runs) - len(missing)} finished before"
     )
+    for line in _teachers_from_elsewhere(plan):
+        console.print(line, highlight=False, markup=False)
     sweep = _Sweep(plan, runtime, since, how, cluster, console)
     possible = sweep.without_unsupported(missing) if missing else []
     if possible:
         sweep.train(possible)
     return sweep.summary(manifest)
+
+
+def _teachers_from_elsewhere(plan: Plan) -> list[str]:
+    """A line for each teacher whose weights are not trained here."""
+    lines = []
+    for spec in plan.runs:
+        teacher = spec.config.teacher
+        if teacher is not None and teacher.run_id is None:
+            weights = teacher.checkpoint or "timm's pretrained weights"
+            lines.append(f"teacher {teacher.name}: {weights}, not trained here")
+    return list(dict.fromkeys(lines))
 
 
 def _check_slurm_is_not_needed(how: How, runtime: Runtime) -> None:

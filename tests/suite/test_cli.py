@@ -130,3 +130,46 @@ def test_help_names_every_command(capsys):
     assert status == 0
     for command in ("train", "sweep", "report", "status", "methods", "models", "data"):
         assert command in out
+
+
+def test_train_says_how_to_train_a_missing_teacher_first(capsys, tmp_path):
+    sweep(capsys, tmp_path / "a", f"{TINY} methods=[kd]")
+    (config,) = (tmp_path / "a" / "dskd_digits").glob("*/config.json")
+    status, _, err = run(capsys, "train", config, "--runs-root", tmp_path / "b")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "kd: its teacher cifar_resnet8 is not trained" in err
+    assert "train it first: dskd-bench train " in err
+    assert "dskd-bench sweep dskd_digits" in err
+    assert not (tmp_path / "b" / "dskd_digits").exists()
+
+
+def test_a_cluster_file_that_is_not_there_is_refused_also_where_none_is_needed(capsys, tmp_path):
+    status, _, err = sweep(capsys, tmp_path, TINY, "--cluster", tmp_path / "none.yaml")
+    assert status == 2
+    assert f"cluster file {tmp_path}/none.yaml: No such file or directory" in err
+
+
+def test_a_students_checkpoint_is_refused_instead_of_ignored(capsys, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "recipe: digits\npairs: [cifar_resnet20/cifar_resnet8]\nmethods: [kd]\nseeds: [0]\n"
+        "models: {cifar_resnet8: {checkpoint: student.pth}}\n"
+    )
+    status, _, err = run(capsys, "sweep", path, "--runs-root", tmp_path, "--executor", "debug")
+    assert status == 2
+    assert "models.cifar_resnet8: pretrained and checkpoint are for teachers" in err
+
+
+def test_a_teachers_missing_file_is_told_before_anything_is_trained(capsys, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "recipe: digits\npairs: [cifar_resnet20/cifar_resnet8]\nmethods: [kd]\nseeds: [0, 1]\n"
+        f"models: {{cifar_resnet20: {{checkpoint: {tmp_path}/none.pth}}}}\n"
+    )
+    places = ("--runs-root", tmp_path, "--executor", "debug", "--tracker", "none", "--no-report")
+    status, out, _ = run(capsys, "sweep", path, *places)
+    assert status == 2
+    assert f"teacher cifar_resnet20: {tmp_path}/none.pth, not trained here" in out
+    assert f"left out: kd: cannot read weights {tmp_path}/none.pth: No such file" in out
+    assert not list(tmp_path.rglob("metrics.jsonl"))

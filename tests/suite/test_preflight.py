@@ -1,6 +1,7 @@
 """What cannot work is found before anything is trained, memory included."""
 
 import pytest
+import torch
 
 from suite import memory, models
 from suite.build import build_distiller, make_fabric
@@ -18,7 +19,7 @@ def spec(method, **options):
     config = {
         "data": {"name": "fake"},
         "student": {"name": "cifar_resnet8"},
-        "teacher": {"name": "cifar_resnet8", "pretrained": True},
+        "teacher": {"name": "cifar_resnet8", "run_id": "0" * 16},
         "method": {"name": method, "options": options},
         "optimizer": {"lr": 0.1},
         "train": {"epochs": 1},
@@ -64,3 +65,56 @@ def test_what_is_built_all_the_same_is_refused_before_memory_is_asked_for():
 def test_the_papers_banks_on_imagenet_are_1_3_gb():
     """1,281,167 images x 2 x (128 x 4 + 8) bytes."""
     assert memory.kept(MethodSpec(name="crd"), 1_281_167) == 1_332_413_680
+
+
+def fault_of(changed):
+    found = check([changed], RUNTIME).faults
+    return str(found[changed]) if found else None
+
+
+def changed(**sections):
+    base = spec("kd").model_dump(mode="json")
+    for section, values in sections.items():
+        base["config"][section] |= values
+    return parse(RunSpec, base, "test")
+
+
+def test_a_batch_or_a_choice_of_images_that_the_data_cannot_fill_is_a_fault():
+    too_large = changed(train={"batch_size": 100_000})
+    assert fault_of(too_large) == "train.batch_size 100000: the training set has 512 images"
+    assert fault_of(changed(train={"batch_size": 512})) is None
+    too_few = changed(data={"train_limit": 5}, train={"batch_size": 2})
+    assert fault_of(too_few) == "data.train_limit 5: fewer images than classes (10)"
+
+
+def test_a_teachers_file_is_read_before_anything_is_trained(tmp_path):
+    path = tmp_path / "weights.pth"
+    teacher = {"run_id": None, "checkpoint": str(path)}
+    missing = changed(teacher=teacher)
+    assert fault_of(missing) == f"cannot read weights {path}: No such file or directory"
+    network = models.create(missing.config.student, 7, (3, 16, 16))
+    torch.save(network.model.state_dict(), path)
+    assert "of another shape" in fault_of(missing)
+    network = models.create(missing.config.student, 10, (3, 16, 16))
+    torch.save(network.model.state_dict(), path)
+    assert fault_of(missing) is None
+
+
+def test_a_method_that_cannot_be_built_for_another_reason_is_a_fault_in_one_line(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("not\nenough memory")
+
+    monkeypatch.setattr("suite.preflight.build_distiller", fail)
+    broken = spec("kd")
+    found = check([broken], RUNTIME).faults[broken]
+    assert str(found) == "method kd cannot be built: RuntimeError: not enough memory"
+    assert isinstance(found.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value"),
+    [("dskd", "hash_bits", 10**9), ("lshfm", "hash_bits", 10**9), ("crd", "negatives", 10**9)],
+)
+def test_sizes_far_beyond_use_are_refused_by_the_methods(method, option, value):
+    with pytest.raises(UserError, match=f"{option}: Input should be less than or equal to"):
+        spec(method, **{option: value})

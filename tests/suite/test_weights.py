@@ -1,6 +1,7 @@
 """Checkpoints of other code bases, told apart by the names and shapes listed here."""
 
 import argparse
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -204,3 +205,20 @@ def test_a_torn_file_is_refused(state, network, tmp_path):
 def test_a_file_without_a_state_dict_is_refused(network, tmp_path):
     path = save(tmp_path / "list.pth", {"model": [1, 2]})
     assert refused(network, path) == f"{path} holds no state_dict"
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_damaged_file_of_the_old_format_names_the_file_and_says_damaged(state, network, tmp_path):
+    path = tmp_path / "old.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in random.integers(0, 2000, size=20):
+            content[place] = random.integers(256)
+        path.write_bytes(content)
+        with suppress(WeightsError):  # anything else that PyTorch raises fails this test
+            load_foreign(network, path)
+    path.write_bytes(b"e" * 40)
+    assert f"{path}: no file of weights, or damaged" in refused(network, path)

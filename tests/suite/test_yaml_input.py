@@ -77,7 +77,7 @@ def test_a_file_is_not_read_beyond_the_limit(tmp_path):
         file.truncate(10**12)  # sparse: takes no room, but would fill the memory
     with pytest.raises(ConfigError, match=r"huge\.yaml: more than 100,000 bytes"):
         load_file(path)
-    with pytest.raises(ConfigError, match=r"cannot read .*: Is a directory"):
+    with pytest.raises(ConfigError, match=r": Is a directory"):
         load_file(tmp_path)
 
 
