@@ -100,7 +100,8 @@ class TeacherHead(nn.Module):
         weight = teacher.head.weight
         self.std = weight.std()
         """Of the classifier's entries."""
-        random = self.std * torch.randn(len(weight), channels, device=weight.device)
+        # Drawn on the CPU, whose generator is seeded while methods are made; a GPU's is not
+        random = self.std * torch.randn(len(weight), channels).to(weight.device)
         self.register_buffer("untrained", None if trained else random)
 
     def reader(self) -> LinearReader | None:

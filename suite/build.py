@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 import torch
 from lightning_fabric import Fabric
@@ -161,11 +162,13 @@ def build_distiller(
     teacher: TappedModel | None,
     fabric: Fabric,
     stream: torch.Generator,
+    pass_images: int | None = None,
 ) -> Distiller:
     """The method, on the device.
 
-    Raises :class:`suite.distiller.UnsupportedPair`, and :class:`UserError` when the device has too
-    little memory for it.
+    ``pass_images`` cuts the teacher's pass over the training set to so many images, to see only
+    whether the method can be made. Raises :class:`suite.distiller.UnsupportedPair`, and
+    :class:`UserError` when the device has too little memory for the method.
     """
     memory.require(config.method, len(data.train_labels), memory.of_device(fabric.device))
     method = methods.find(config.method.name)
@@ -174,7 +177,9 @@ def build_distiller(
     def teacher_pass(taps: Sequence[str]) -> Iterator[tuple[Batch, Outputs]]:
         if teacher is None:
             return
-        for batch in data.train.epoch(config.seed, 1, batch_size):
+        size = batch_size if pass_images is None else min(batch_size, pass_images)
+        batches = data.train.epoch(config.seed, 1, size)
+        for batch in batches if pass_images is None else islice(batches, 1):
             with torch.no_grad(), fabric.autocast():
                 outputs = teacher(batch.image, taps)
             yield batch, outputs.float()

@@ -39,9 +39,7 @@ def evaluate(
     network.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=fabric.device)
     choice = torch.zeros(len(images), dtype=torch.int64, device=fabric.device)
-    for number, batch in enumerate(images.batches(BATCH_SIZE)):
-        if number % fabric.world_size != fabric.global_rank:
-            continue
+    for batch in images.batches(BATCH_SIZE, fabric.global_rank, fabric.world_size):
         with fabric.autocast():
             logits = network(batch.image)
         logits = logits.float()

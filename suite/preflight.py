@@ -21,6 +21,8 @@ from suite.rng import generator, seeded_globals
 CPU = torch.device("cpu")
 DECISIVE = {"data", "student", "teacher", "method", "train"}
 NO_RUNS = Path()  # a teacher whose weights are a file needs no run store
+PASS_IMAGES = 8
+"""A method that lets the teacher look at the training set sees so many images of it."""
 
 
 @dataclass(frozen=True)
@@ -128,4 +130,5 @@ def _build(config: RunConfig, data: Dataset) -> None:
         teacher = None
         if config.teacher is not None:
             teacher = models.create(config.teacher, data.num_classes, data.image_shape).eval()
-    build_distiller(config, data, student, teacher, fabric, generator(0, "check"))
+    stream = generator(0, "check")
+    build_distiller(config, data, student, teacher, fabric, stream, pass_images=PASS_IMAGES)

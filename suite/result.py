@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as safetensors_bytes
-from torch import Tensor
 
 from suite import checkpoint, choices, features, select
 from suite.config import RunConfig, RunSpec
@@ -101,8 +100,9 @@ def _teacher_record(
 ) -> dict[str, Any] | None:
     if teacher is None or config.teacher is None:
         return None
+    data = trainer.data.evals
     accuracy = {
-        f"{split}/top1_percent": 100 * float((choice == _labels(trainer, split)).double().mean())
+        f"{split}/top1_percent": 100 * float((choice == data[split].labels).double().mean())
         for split, choice in trainer.teacher_choices.items()
     }
     return {
@@ -111,10 +111,6 @@ def _teacher_record(
         "weights_sha256": weights_sha256(teacher.model.state_dict()),
         **accuracy,
     }
-
-
-def _labels(trainer: Trainer, split: str) -> Tensor:
-    return torch.cat([batch.label for batch in trainer.data.evals[split].batches(1000)])
 
 
 def _or_none(module: TappedModel | None, count: Callable[[Any], int]) -> int | None:

@@ -51,10 +51,10 @@ class Pixels:
         """Bytes [B, C, H, W] -> float32 with zero mean and unit variance over the data set."""
         return raw.float().mul_(self.scale).add_(self.shift)
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All images in order, normalised."""
+    def batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        """All images in order, normalised; of several ranks every one has batches of its own."""
         rows = torch.arange(len(self), device=self.labels.device)
-        for some in torch.split(rows, batch_size):
+        for some in torch.split(rows, batch_size)[rank::world_size]:
             yield Batch(self.normalise(self.images[some]), self.labels[some], some)
 
 
@@ -71,9 +71,14 @@ class ArrayEval:
         """The same split on ``device``."""
         return replace(self, pixels=self.pixels.to(device))
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All images in order."""
-        return self.pixels.batches(batch_size)
+    @property
+    def labels(self) -> Tensor:
+        """[M] int64."""
+        return self.pixels.labels
+
+    def batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        """All images in order, or the batches of one rank."""
+        return self.pixels.batches(batch_size, rank, world_size)
 
 
 @dataclass(frozen=True)

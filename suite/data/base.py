@@ -29,8 +29,16 @@ class EvalImages(Protocol):
         """The same split with its batches on ``device``."""
         ...
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All images in order, not augmented; ``index`` is the position in the split."""
+    @property
+    def labels(self) -> Tensor:
+        """[M] int64, in the order of the split; no image is read for it."""
+        ...
+
+    def batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        """All images in order, not augmented; ``index`` is the position in the split.
+
+        Of ``world_size`` ranks each gets every ``world_size``-th batch and reads no other image.
+        """
         ...
 
 

@@ -118,9 +118,9 @@ class Loading:
             to = {"device": self.device, "non_blocking": True}
             yield Batch(image, label.to(**to), index.to(**to))
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """All images, not augmented."""
-        rows = torch.split(torch.arange(len(self)), batch_size)
+    def in_order(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        """All images, not augmented, or those of one rank's batches."""
+        rows = torch.split(torch.arange(len(self)), batch_size)[rank::world_size]
         return self.batches([part.tolist() for part in rows])
 
 

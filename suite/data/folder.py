@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from torch import Tensor
 
 from suite.config import DataConfig
 from suite.data.base import DataError, Dataset, EvalImages, rank_rows, steps_per_epoch
@@ -112,9 +113,14 @@ class FolderEval:
         """The same split with its batches on ``device``."""
         return replace(self, loading=self.loading.to(device))
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All images in order."""
-        return self.loading.in_order(batch_size)
+    @property
+    def labels(self) -> Tensor:
+        """[M] int64."""
+        return torch.from_numpy(self.loading.files.labels).to(self.loading.device)
+
+    def batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        """All images in order, or the batches of one rank."""
+        return self.loading.in_order(batch_size, rank, world_size)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from suite import memory, models
+from suite import memory, methods, models
 from suite.build import build_distiller, make_fabric
 from suite.config import MethodSpec, RunSpec, Runtime, parse
 from suite.data import load
+from suite.data.arrays import ArrayTrain
 from suite.errors import UserError
-from suite.preflight import check
+from suite.preflight import PASS_IMAGES, check
 from suite.rng import generator
 
 RUNTIME = Runtime(accelerator="cpu", tracker="none")
@@ -101,7 +102,7 @@ def test_a_teachers_file_is_read_before_anything_is_trained(tmp_path):
 
 
 def test_a_method_that_cannot_be_built_for_another_reason_is_a_fault_in_one_line(monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("not\nenough memory")
 
     monkeypatch.setattr("suite.preflight.build_distiller", fail)
@@ -118,3 +119,21 @@ def test_a_method_that_cannot_be_built_for_another_reason_is_a_fault_in_one_line
 def test_sizes_far_beyond_use_are_refused_by_the_methods(method, option, value):
     with pytest.raises(UserError, match=f"{option}: Input should be less than or equal to"):
         spec(method, **{option: value})
+
+
+def test_no_method_makes_the_teacher_look_at_more_than_a_few_images(monkeypatch):
+    """LSHFM centres its hashes on the whole training set, which is for the job that trains."""
+    images, epoch = [], ArrayTrain.epoch
+
+    def counted(self, *arguments, **options):
+        for batch in epoch(self, *arguments, **options):
+            images.append(len(batch))
+            yield batch
+
+    monkeypatch.setattr(ArrayTrain, "epoch", counted)
+    for name in set(methods.names()) - {"scratch"}:
+        images.clear()
+        check([spec(name)], RUNTIME)
+        assert images in ([], [PASS_IMAGES]), name
+    check([spec("lshfm")], RUNTIME)
+    assert images == [8]

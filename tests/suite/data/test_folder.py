@@ -1,6 +1,7 @@
 """Folders of image files: splits, views, worker processes, clear errors."""
 
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from suite import evaluate
 from suite.config import DataConfig
-from suite.data import DataError, describe, load, names
+from suite.data import DataError, decoding, describe, load, names
 from suite.data.decoding import MEAN, STD
 from suite.data.listing import scan
 
@@ -42,6 +44,43 @@ def assert_same(batches, others):
         assert torch.equal(batch.image, other.image)
         assert torch.equal(batch.label, other.label)
         assert torch.equal(batch.index, other.index)
+
+
+def test_a_rank_decodes_the_images_of_its_own_batches_alone(root, monkeypatch):
+    """7 images in batches of 2: the second of two ranks has images 2, 3 and 6."""
+    test, decoded = open_folder(root).evals["test"], []
+    decode = decoding._decode
+    monkeypatch.setattr(decoding, "_decode", lambda path: decoded.append(path) or decode(path))
+    own = test.batches(2, rank=1, world_size=2)
+    assert torch.cat([batch.index for batch in own]).tolist() == [2, 3, 6]
+    assert len(decoded) == 3
+    alone = list(test.batches(2))
+    assert_same(alone[1::2], test.batches(2, rank=1, world_size=2))
+
+
+def test_ranks_share_an_evaluation_by_batches_and_the_record_reads_labels_without_images(
+    root, monkeypatch
+):
+    asked, test = [], open_folder(root).evals["test"]
+
+    class Rank:
+        global_rank, world_size, device = 1, 2, torch.device("cpu")
+        autocast = staticmethod(nullcontext)
+        all_reduce = staticmethod(lambda tensor, **_: tensor)
+
+    class Watched:
+        labels, __len__ = test.labels, lambda _: len(test)
+
+        def batches(self, *arguments):
+            asked.append(arguments[1:])
+            return test.batches(*arguments)
+
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
+    monkeypatch.setattr(evaluate, "BATCH_SIZE", 2)
+    evaluate.evaluate(Rank(), network, Watched())
+    assert asked == [(1, 2)]
+    monkeypatch.setattr(decoding, "_decode", None)
+    assert test.labels.tolist() == [0, 0, 1, 1, 1, 2, 2]
 
 
 def test_the_val_folder_is_the_test_split_and_part_of_train_validates(root):
