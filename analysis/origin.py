@@ -79,8 +79,8 @@ def mark(runs: pd.DataFrame, sources: Sources) -> None:
         if not modules:
             other = [UNLISTED]
         runs.loc[rows, "stale"] = bool(other)
-        runs.loc[rows, "stale_modules"] = text_of(other)
-        runs.loc[rows, "changed_since"] = text_of(_changed(modules))
+        runs.loc[rows, "stale_modules"] = source.named(other)
+        runs.loc[rows, "changed_since"] = source.named(source.changed(modules))
 
 
 def _usual(done: pd.DataFrame, listed: Sources) -> Modules:
@@ -92,18 +92,3 @@ def _usual(done: pd.DataFrame, listed: Sources) -> Modules:
             before = weight[name].get(text, (0, ""))
             weight[name][text] = (before[0] + count, max(before[1], newest))
     return {name: max(texts, key=lambda text: texts[text]) for name, texts in weight.items()}
-
-
-def _changed(modules: Modules) -> list[str]:
-    """Those of our own modules that have another code here, or are gone."""
-    files = {name: source.module_file(name, RUN_PACKAGES) for name in modules}
-    here = source.hashes({name: file for name, file in files.items() if file is not None})
-    ours = [name for name in modules if name.partition(".")[0] in RUN_PACKAGES]
-    return sorted(name for name in ours if here.get(name) != modules[name])
-
-
-def text_of(names: list[str]) -> str:
-    """``a, b, c and 4 more``; empty for none."""
-    shown = ", ".join(names[:MOST_NAMES])
-    more = len(names) - MOST_NAMES
-    return f"{shown} and {more} more" if more > 0 else shown

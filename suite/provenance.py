@@ -17,12 +17,11 @@ from PIL import features as pillow
 from suite import methods, source
 from suite.record import read_json
 
-PACKAGES = ("suite", "baselines")
-"""The packages whose changes git is asked for; sweeps and analysis decide no run's numbers."""
 RUN = "suite.run"
 """All that a run imports, directly or not, can change its numbers, but for :data:`NO_NUMBERS`."""
 NO_NUMBERS = {
     "suite.errors": "texts of errors",
+    "suite.memory": "refuses methods that need more memory than there is",
     "suite.provenance": "says where numbers come from",
     "suite.source": "finds and hashes the code",
 }
@@ -53,9 +52,9 @@ def code_of_run(method: str | None = None) -> dict[str, str]:
     These are what :data:`RUN` and the method's own file import; other methods are not among them.
     The files are read when this is first asked for, so ask before training.
     """
-    packages = dict.fromkeys(PACKAGES, source.ROOT)
+    packages = dict(source.RUNS)
     own = () if method is None else methods.modules(method)
-    for package in {name.partition(".")[0] for name in own} - set(PACKAGES):  # installed methods
+    for package in {name.partition(".")[0] for name in own} - set(packages):  # installed methods
         found = find_spec(package)
         if found is not None and found.origin is not None:
             file = Path(found.origin)
@@ -102,7 +101,7 @@ def git_state() -> dict[str, Any]:
     if noted is not None:
         return noted
     commit = _git_output(root, "rev-parse", "HEAD")
-    changes = _git_output(root, "status", "--porcelain", "--", *PACKAGES)
+    changes = _git_output(root, "status", "--porcelain", "--", *source.RUNS)
     return {"git_commit": commit, "git_dirty": None if changes is None else bool(changes)}
 
 

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import io
 import tokenize
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +20,9 @@ DIGITS = 16  # of a module's hash: 48 modules are listed in every record
 
 Packages = Mapping[str, Path]
 """Package -> the folder that holds it. Modules of other packages are libraries."""
+RUNS: Packages = {"suite": ROOT, "baselines": ROOT}
+"""The packages that runs are made by."""
+MOST_NAMES = 3  # modules named in one text
 
 
 def behind(
@@ -61,6 +64,24 @@ def module_file(name: str, packages: Packages) -> Path | None:
     place = folder.joinpath(*name.split("."))
     candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
     return next((file for file in candidates if file.is_file()), None)
+
+
+def changed(modules: Mapping[str, str], packages: Packages = RUNS) -> list[str]:
+    """Those of these modules (with the hashes of a record) that have another code here, or none.
+
+    Modules of other packages are not looked at.
+    """
+    files = {name: module_file(name, packages) for name in modules}
+    here = hashes({name: file for name, file in files.items() if file is not None})
+    ours = [name for name in modules if name.partition(".")[0] in packages]
+    return sorted(name for name in ours if here.get(name) != modules[name])
+
+
+def named(modules: Sequence[str]) -> str:
+    """``a, b, c and 4 more``; empty for none."""
+    shown = ", ".join(modules[:MOST_NAMES])
+    more = len(modules) - MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @functools.cache

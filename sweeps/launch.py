@@ -15,6 +15,7 @@ from suite import limits
 from suite.config import RunSpec, Runtime
 from suite.errors import UserError
 from suite.record import read_json
+from sweeps import other_code
 from sweeps.closing import Closing
 from sweeps.cluster import Cluster, Executor, choose, room
 from sweeps.expand import Plan, expand
@@ -92,6 +93,9 @@ def launch(
     )
     for line in _teachers_from_elsewhere(plan):
         console.print(line, highlight=False, markup=False)
+    finished = [spec for spec in plan.runs if spec not in set(missing)]
+    if changed := other_code.note(finished, runtime.runs_root):
+        console.print(changed, highlight=False, markup=False)
     sweep = _Sweep(plan, runtime, since, how, cluster, console)
     possible = sweep.without_unsupported(missing) if missing else []
     if possible:

@@ -12,7 +12,7 @@ from suite import source
 from suite.tracker.describe import summary
 
 HERE = source.hashes(
-    {name: source.module_file(name, origin.RUN_PACKAGES) for name in ("suite.engine", "suite.run")}
+    {name: source.module_file(name, source.RUNS) for name in ("suite.engine", "suite.run")}
 )
 
 
@@ -25,7 +25,7 @@ def finish(store, label, seed, **modules):
 
 def own(label):
     name = f"baselines.{label}"
-    return source.hashes({name: source.module_file(name, origin.RUN_PACKAGES)})[name]
+    return source.hashes({name: source.module_file(name, source.RUNS)})[name]
 
 
 def runs_of(store):

@@ -23,6 +23,7 @@ NOT_BEHIND_A_RUN = {
     "suite.cli_options": "the command line",
     "suite.cli_single": "the command line",
     "suite.limits": "refuses what the machine does not carry",
+    "suite.machine": "what the machine has",
     "suite.preflight": "refuses runs before they start",
     "suite.testing": "the contract of methods, for tests",
     "suite.yaml_input": "reads YAML files into what is then checked",
@@ -51,7 +52,7 @@ def test_every_module_of_the_suite_is_behind_runs_or_is_known_not_to_be():
 
 def test_only_the_finder_of_methods_imports_by_a_name_that_is_made_up():
     """The list of modules is read off import statements: no run may import in another way."""
-    files = source.behind([provenance.RUN], dict.fromkeys(provenance.PACKAGES, ROOT))
+    files = source.behind([provenance.RUN], dict.fromkeys(source.RUNS, ROOT))
     dynamic = {
         name
         for name, file in files.items()
@@ -95,7 +96,7 @@ MARKED = {
 def tree(tmp_path_factory):
     """A working tree of its own."""
     folder = tmp_path_factory.mktemp("tree")
-    for package in provenance.PACKAGES:
+    for package in source.RUNS:
         shutil.copytree(
             ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -104,7 +105,7 @@ def tree(tmp_path_factory):
 
 def sources(tree):
     """Method -> hash of the code behind its runs, with nothing remembered."""
-    packages = dict.fromkeys(provenance.PACKAGES, tree)
+    packages = dict.fromkeys(source.RUNS, tree)
     source.code_sha256.cache_clear()
     source._imported.cache_clear()
     return {
