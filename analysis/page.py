@@ -11,9 +11,10 @@ from typing import Protocol
 import jinja2
 from markupsafe import Markup
 
-from analysis import render
+from analysis import render, runs
 from analysis.collect import Collected
 from analysis.grid import Grid
+from analysis.prose import paragraphs
 from analysis.records import FINISHED
 from analysis.render import Table
 
@@ -46,9 +47,13 @@ class ShownPicture(Protocol):
 
 
 def html(
-    collected: Collected, grid: Grid, tables: Sequence[Table], pictures: Sequence[ShownPicture]
+    collected: Collected,
+    grid: Grid,
+    tables: Sequence[Table],
+    pictures: Sequence[ShownPicture],
+    folder: Path,
 ) -> str:
-    """The page as text."""
+    """The page as text, for ``folder``: from there it links to files of the report and to runs."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis", "."),
         autoescape=True,
@@ -57,7 +62,9 @@ def html(
     return environment.get_template("page.html.jinja").render(
         experiment=collected.experiment,
         command=collected.command,
-        note=collected.note,
+        note=paragraphs(collected.note),
+        runs=runs.listed(collected, folder),
+        run_count=len(collected.runs),
         facts=facts(collected),
         methods=grid.labels,
         pairs=list(dict.fromkeys(key.pair for key in grid.columns)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 
@@ -17,6 +17,10 @@ class Cell:
     text: str = ""
     mark: str = ""
     """``best`` (bold), ``second`` (underlined), ``hole`` (something is missing) or nothing."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """The same unrounded, for CSV: ``mean, sd, n``, ``low, high``, or ``""`` for the one number."""
+    competes: bool = False
+    """Whether best and second are chosen among this cell and others of its column."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,11 @@ def to_text(table: Table) -> str:
     return "\n".join(lines)
 
 
+def inert(text: str) -> str:
+    """``text`` as a spreadsheet shows it: what would start a formula gets an apostrophe."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def to_csv(table: Table) -> str:
     """Headers and cells as they are shown."""
     buffer = io.StringIO()
@@ -127,8 +136,8 @@ def to_html(table: Table) -> str:
     body = []
     for row in table.rows:
         cells = "".join(
-            f'<td class="{column.align} {cell.mark}"{_data("pair", column.group)}>'
-            f"{html.escape(cell.text)}</td>"
+            f'<td class="{column.align} {cell.mark}"{_data("pair", column.group)}'
+            f"{_data('mean', _mean(cell))}>{html.escape(cell.text)}</td>"
             for cell, column in zip(row.cells, table.columns, strict=True)
         )
         rule = ' class="rule"' if row.rule_above else ""
@@ -159,6 +168,11 @@ def _padded(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]
         text.ljust(width) if column.align == "l" else text.rjust(width)
         for text, width, column in zip(row, widths, columns, strict=True)
     ]
+
+
+def _mean(cell: Cell) -> str:
+    """As it is shown: equal figures share their rank."""
+    return f"{cell.numbers['mean']:.2f}" if cell.competes else ""
 
 
 def _data(name: str, value: str) -> str:

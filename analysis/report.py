@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from analysis import gap, page, render, tables
+from analysis import gap, page, render, runs, tables
 from analysis.collect import Collected, collect
 from analysis.grid import Grid, states_text
 from analysis.latex import to_latex
@@ -97,13 +97,15 @@ def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
     ]
     shown = [table for table in made if table is not None and table.rows]
     files = _write_tables(shown, out / "tables")
+    every_run = out / "runs.csv"
+    every_run.write_text(runs.to_csv(collected), encoding="utf-8")
     pictures, faults = _draw(grid, gaps, out / "figures", tsne)
     index = out / "index.html"
-    index.write_text(page.html(collected, grid, shown, pictures), encoding="utf-8")
+    index.write_text(page.html(collected, grid, shown, pictures, out), encoding="utf-8")
     first = [table for table in shown if table.name in ("accuracy", "holes")]
     return Report(
         tables=tuple(render.to_text(table) for table in first),
-        files=(*files, *(path for it in pictures for path in it.files), index),
+        files=(*files, every_run, *(path for it in pictures for path in it.files), index),
         index=index,
         summary=_summary(collected),
         faults=faults,

@@ -305,10 +305,10 @@ def _manifest_row(cell: Planned) -> dict[str, Any]:
 
 
 def note_of(text: str) -> str:
-    """The comment lines at the top of the file."""
+    """The comment lines at the top of the file; commands stay indented."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("#"):
             break
-        lines.append(line.lstrip("# ").rstrip())
+        lines.append(line.lstrip("#").removeprefix(" ").rstrip())
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from analysis import render
 from analysis.picture import Picture, Shown, clear, draw, faults
 from analysis.plots import search as plots
 from analysis.plots.style import COLUMN_INCHES, FULL_INCHES
+from analysis.prose import paragraphs
 from analysis.render import Cell, Column, Row, Table
 from analysis.search.study import Study, read
 from suite.errors import UserError
@@ -209,7 +210,7 @@ def _page(
     settings = content["settings"]
     return environment.get_template("page.html.jinja").render(
         name=content["search"],
-        note=content["note"],
+        note=paragraphs(content["note"]),
         command=content["command"],
         facts={
             "pair": settings["pair"],

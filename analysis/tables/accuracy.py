@@ -88,7 +88,8 @@ def score_cell(cell: GridCell, mark: str = "") -> Cell:
     runs = str(cell.n) if cell.complete else f"{cell.n}/{cell.expected} runs"
     stale = STALE if cell.stale else ""
     text = f"{mean_sd(cell.scores)} ({runs}){stale}"
-    return Cell(text, mark if cell.complete else "hole")
+    numbers = {"mean": stats.mean(cell.scores), "sd": stats.sd(cell.scores), "n": cell.n}
+    return Cell(text, mark if cell.complete else "hole", numbers, competes=cell.complete)
 
 
 def name_cell(grid: Grid, label: str, key: ColumnKey) -> Cell:

@@ -3,14 +3,19 @@
 import html.parser
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 import wandb
 from mirrored_store import FakeApi, mirrored
 from synthetic_store import Store, digits
 
 from analysis import report as reports
+from analysis.prose import paragraphs
+from analysis.render import inert
 from analysis.report import ReportError
 from suite.cli import main
+from sweeps.expand import note_of
 
 
 def build(*arguments):
@@ -56,7 +61,12 @@ def test_pictures_have_their_paper_sizes(report):
 def test_the_page_is_whole_in_itself_and_well_formed(report):
     page = report.index.read_text()
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert all(address.startswith(("data:", "#")) for address in addresses)
+    images = re.findall(r'src="([^"]*)"', page)
+    assert all(address.startswith("data:") for address in images)
+    links = [address for address in addresses if not address.startswith(("data:", "#"))]
+    assert all((report.index.parent / link).exists() for link in links)
+    assert {"tables/accuracy.csv", "figures/curves.pdf", "runs.csv"} <= set(links)
+    assert sum(link.startswith("../") for link in links) == 19  # a folder for every run
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
     names = set(re.findall(r'id="([^"]*)"', page))
     assert {address[1:] for address in addresses if address.startswith("#")} <= names
@@ -126,6 +136,30 @@ def test_two_pairs_have_a_column_and_a_set_of_figures_each(tmp_path):
     names = {path.name for path in report.files}
     assert {"curves-1.pdf", "curves-2.pdf", "embedding-2.png"} <= names
     assert "big → small" in str(report)
+
+
+def test_the_note_is_set_in_paragraphs_and_commands_stay_as_they_are():
+    note = "One sentence that\ngoes on. Another.\n  make sweep\n  make report\n\nThe end."
+    assert paragraphs(note) == [
+        ("One sentence that goes on. Another.", False),
+        ("make sweep\nmake report", True),
+        ("The end.", False),
+    ]
+    text = "# Head\n# goes on:\n#   make sweep\nrecipe: digits\n# no note\n"
+    assert note_of(text) == "Head\ngoes on:\n  make sweep"
+
+
+def test_every_run_is_a_row_of_numbers_and_nothing_in_it_is_a_formula(tmp_path):
+    store = digits(tmp_path / "runs", labels=("kd",), seeds=(0, 1), features=False)
+    store.fail(store.add("kd", 2), "=HYPERLINK(1)")
+    build(store.root, store.write_manifest(), tmp_path / "report")
+    rows = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert list(rows["state"]) == ["finished"] * 3 + ["failed"]
+    assert rows["last/test/top1_percent"].dtype == np.float64
+    assert rows["last/test/top1_percent"].notna().sum() == 3
+    assert rows["reason"].iloc[3].endswith("=HYPERLINK(1)")
+    assert inert("=1+1") == "'=1+1"
+    assert inert("a=1") == "a=1"
 
 
 def test_tested_and_untested_experiments_share_a_report(tmp_path):

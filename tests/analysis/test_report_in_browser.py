@@ -22,16 +22,25 @@ const visible = (selector) => all(selector).filter((it) => it.offsetParent).leng
 const box = (name, value) => document.querySelector(`input[name=${name}][value="${value}"]`);
 const rows = () => visible("#table-accuracy tbody tr");
 const found = {all: rows(), pictures: visible("figure.picture")};
+const shown = "#table-accuracy tr:not([hidden])";
+const marked = (mark) => all(`${shown} td.${mark}`).map((it) => it.parentElement.dataset.method);
+found.best = [marked("best"), marked("second")];
+found.warned = visible("p.filtered");
+found.cut = all(".scroll").filter((it) => it.scrollWidth > it.clientWidth + 1).length;
+found.letters = Math.min(...all("figure.picture img").map((it) => it.width / it.naturalWidth));
 found.broken = [...document.images].filter((it) => !it.naturalWidth).length;
 found.wide = document.documentElement.scrollWidth > window.innerWidth;
 box("method", "kd").click();
 found.without_kd = rows();
+found.best_without_kd = [marked("best"), marked("second")];
+found.warned_of_filters = visible("p.filtered");
 box("pair", "big/small").click();
 found.columns = visible("#table-accuracy thead th");
 found.pictures_of_one_pair = visible("figure.picture");
 box("pair", "big/small").click();
 box("method", "kd").click();
 found.again = rows();
+found.best_again = [marked("best"), marked("second")];
 document.title = JSON.stringify(found);
 </script>"""
 
@@ -86,13 +95,40 @@ def test_an_error_of_the_page_would_reach_the_console(page, tmp_path):
     assert any("nothing is not defined" in line for line in console)
 
 
-def test_filters_hide_and_show_methods_and_pairs(page, tmp_path):
-    probed = tmp_path / "probed.html"
+def probe(page, folder, *options):
+    """What :data:`PROBE` found."""
+    probed = folder / "probed.html"
     probed.write_text(page.read_text().replace("</body>", f"{PROBE}</body>"))
-    document, console = browse(probed, tmp_path, "--dump-dom")
+    document, console = browse(probed, folder, "--dump-dom", *options)
     assert console == []
     title = re.search("<title>(.*?)</title>", document)
-    found = json.loads(title.group(1).replace("&quot;", '"'))
+    return json.loads(title.group(1).replace("&quot;", '"'))
+
+
+def test_on_a_phone_tables_and_figures_scroll_inside_the_page(page, tmp_path):
+    found = probe(page, tmp_path, "--window-size=500,900")
+    assert not found["wide"]
+    assert found["cut"] > 0  # these scroll
+    assert found["letters"] > 0.45  # of 220 dots an inch: 7 pt letters stay 10 pixels high
+
+
+def test_at_1400_pixels_no_table_is_cut(page, tmp_path):
+    found = probe(page, tmp_path, "--window-size=1400,900")
+    assert found["cut"] == 0
+    assert not found["wide"]
+
+
+def test_best_and_second_are_marked_anew_among_the_methods_shown(page, tmp_path):
+    found = probe(page, tmp_path)
+    whole = [["scratch", "kd"], ["scratch"]]  # kd is best of the first pair, a hole in the second
+    assert found["best"] == whole
+    assert found["best_without_kd"] == [["scratch", "scratch"], []]
+    assert found["best_again"] == whole
+    assert (found["warned"], found["warned_of_filters"]) == (0, 1)
+
+
+def test_filters_hide_and_show_methods_and_pairs(page, tmp_path):
+    found = probe(page, tmp_path)
     assert found["all"] == 3  # teacher, scratch, kd
     assert found["without_kd"] == 2
     assert found["again"] == 3
