@@ -225,7 +225,7 @@ def cancel(
 
 @app.command()
 def sync(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
-    """Send to W&B whatever it lacks of an experiment; can be repeated."""
+    """Send to W&B whatever it lacks of an experiment; can be repeated. Without a key: status 1."""
     raise typer.Exit(1 if _sync(runs_root, experiment) else 0)
 
 
@@ -260,7 +260,7 @@ def _sync(runs_root: Path, experiment: str) -> int:
 
     summary = send(runs_root, experiment)
     console.print(str(summary), markup=False)
-    return summary.failed
+    return summary.failed + summary.unsent
 
 
 def _from_wandb(project: str, experiments: list[str]) -> Any:

@@ -177,6 +177,8 @@ class Trainer:
         row = _finite(row, last=position.epoch == train.epochs)
         if self.fabric.is_global_zero:
             self.run.append_metrics(row)
+            where = (self.run.path.name, position.epoch, train.epochs)
+            log.info("run %s: epoch %d of %d, %.1f s", *where, position.train_seconds)
             if position.epoch in self._keep_features_after:
                 self._keep_features()
         position.epoch += 1

@@ -14,7 +14,7 @@ from suite.config import RunSpec, Runtime
 from suite.engine import Trainer
 from suite.errors import UserError
 from suite.pack import Interrupted, Pack, shared
-from suite.provenance import code_of_run
+from suite.provenance import code_of_run, device_name
 from suite.record import RunDirectory, now
 from suite.result import write_result
 
@@ -71,6 +71,8 @@ def _train(
     should_stop: Callable[[], bool],
     started: str,
 ) -> dict[RunSpec, Exception]:
+    device, threads = device_name(ground.fabric.device), torch.get_num_threads()
+    log.info("device %s, %d threads, %d runs side by side", device, threads, len(directories))
     failures: dict[RunSpec, Exception] = {}
     trainers: dict[Trainer, RunSpec] = {}
     for spec, directory in directories.items():
@@ -85,6 +87,8 @@ def _train(
             trainer.evaluate()
         if ground.fabric.is_global_zero:
             write_result(trainers[trainer], trainer, started, len(trainers))
+        seconds = trainer.position.train_seconds
+        log.info("run %s: finished, %.1f s of training", trainers[trainer].run_id, seconds)
         ground.fabric.barrier()
 
     pack = Pack(ground.fabric, list(trainers), ground.teacher, ground.layout, finish)
@@ -122,11 +126,14 @@ def _logging_to(directory: RunDirectory) -> Iterator[None]:
     """Send the log of this run to its own ``log.txt``."""
     handler = _RunLog(directory.log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
+    root, ours = logging.getLogger(), logging.getLogger("suite")
+    before = ours.level
     root.addHandler(handler)
+    ours.setLevel(logging.INFO)  # whatever the process prints: a run's log is whole
     try:
         log.info("on %s, torch %s", platform.node(), torch.__version__)
         yield
     finally:
+        ours.setLevel(before)
         root.removeHandler(handler)
         handler.close()

@@ -151,7 +151,7 @@ class Followed:
             return mirror(self.path, self._target)
         self._mirror.settle()
         self.leave()
-        return Outcome(self.path.name, "sent")
+        return Outcome(self.path.name, "sent")  # only online is a run mirrored while it trains
 
     def leave(self) -> None:
         """Give up the open W&B run; a later visit opens it again."""

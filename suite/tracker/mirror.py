@@ -29,7 +29,9 @@ class Outcome:
     """What became of one run."""
 
     run_id: str
-    state: Literal["sent", "skipped", "failed"]
+    state: Literal["sent", "kept", "unsent", "skipped", "failed"]
+    """``sent``: W&B has it. ``kept``: in an offline folder, as WANDB_MODE wants. ``unsent``: in an
+    offline folder since there is no key."""
     reason: str = ""
 
 
@@ -45,13 +47,22 @@ def mirror(path: Path, target: Target) -> Outcome:
     if not ledger.is_over(run, target):
         return Outcome(path.name, "skipped", "not finished")
     if ledger.is_recorded(run, target):
+        if target.mode == "offline" and ledger.offline_folder(run).is_dir():
+            return _kept(run, target)
         return Outcome(path.name, "skipped", "already sent")
     try:
         with Mirror(run, target) as opened:
             opened.settle()
     except ledger.Busy as error:
         return Outcome(path.name, "skipped", str(error))
-    return Outcome(path.name, "sent")
+    return _kept(run, target) if target.mode == "offline" else Outcome(path.name, "sent")
+
+
+def _kept(run: RunDirectory, target: Target) -> Outcome:
+    if target.has_key:
+        return Outcome(run.path.name, "kept", "an offline folder holds it: WANDB_MODE is offline")
+    cure = "wandb login, or set WANDB_API_KEY, then sync again"
+    return Outcome(run.path.name, "unsent", f"no key of W&B is configured: {cure}")
 
 
 class Mirror:

@@ -72,13 +72,27 @@ class Summary:
     """What a :func:`sync` did, in runs."""
 
     sent: int
+    """W&B has them now."""
+    kept: int
+    """In offline folders, since WANDB_MODE is offline."""
+    unsent: int
+    """In offline folders, since no key is configured."""
     skipped: int
     failed: int
     reasons: tuple[str, ...]
-    """One line per reason for which runs were skipped or failed, with their number."""
+    """One line per reason for which runs are not at W&B, with their number."""
 
     def __str__(self) -> str:
-        counts = f"W&B: {self.sent} sent, {self.skipped} skipped, {self.failed} failed"
+        offline = [f"{self.kept} kept offline"] if self.kept else []
+        offline += [f"{self.unsent} NOT sent"] if self.unsent else []
+        counts = ", ".join(
+            [
+                f"W&B: {self.sent} sent",
+                *offline,
+                f"{self.skipped} skipped",
+                f"{self.failed} failed",
+            ]
+        )
         return "\n".join([counts, *(f"  {reason}" for reason in self.reasons)])
 
 
@@ -107,7 +121,8 @@ def sync(
     counts = Counter(outcome["state"] for outcome in outcomes)
     reasons = Counter(f"{o['state']}: {o['reason']}" for o in outcomes if o["reason"])
     lines = tuple(f"{number} {reason}" for reason, number in reasons.most_common())
-    return Summary(counts["sent"], counts["skipped"], counts["failed"], lines)
+    states = ("sent", "kept", "unsent", "skipped", "failed")
+    return Summary(**{state: counts[state] for state in states}, reasons=lines)
 
 
 def directories_of(runs_root: Path, experiment: str) -> list[Path]:

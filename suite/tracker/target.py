@@ -18,13 +18,16 @@ MODES = {  # WANDB_MODE -> what we do; wandb itself knows the two old names
 }
 
 
+ELSEWHERE = {"seconds", "has_key"}  # no part of the address
+
+
 class TrackerError(UserError):
     """A run cannot be mirrored; the message says why."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One destination; everything but ``seconds`` says whether a run was already sent there."""
+    """One destination; its :meth:`address` says whether a run was already sent there."""
 
     mode: Literal["online", "offline", "disabled"]
     project: str = DEFAULT_PROJECT
@@ -32,6 +35,8 @@ class Target:
     base_url: str | None = None
     seconds: float = 30.0
     """Limit of one call of wandb."""
+    has_key: bool = True
+    """False: offline since no key is configured, not since somebody wants it so."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], seconds: float = 30.0) -> Target:
@@ -42,15 +47,16 @@ class Target:
         chosen = environment.get("WANDB_MODE")
         if chosen and chosen not in MODES:
             raise TrackerError(unknown("WANDB_MODE", chosen, MODES))
-        mode: Any = MODES[chosen] if chosen else ("online" if _has_key() else "offline")
+        has_key = bool(chosen) or _has_key()
+        mode: Any = MODES[chosen] if chosen else ("online" if has_key else "offline")
         project = environment.get("WANDB_PROJECT") or DEFAULT_PROJECT
         entity = environment.get("WANDB_ENTITY") or None
         base_url = _base_url() if mode == "online" else None
-        return cls(mode, project, entity, base_url, seconds)
+        return cls(mode, project, entity, base_url, seconds, has_key)
 
     def address(self) -> dict[str, str | None]:
         """What ``wandb.json`` keeps of the target."""
-        return {key: value for key, value in asdict(self).items() if key != "seconds"}
+        return {key: value for key, value in asdict(self).items() if key not in ELSEWHERE}
 
 
 def _base_url() -> str:

@@ -397,3 +397,27 @@ def test_a_run_ends_with_the_same_bits_whatever_threads_its_process_had(tmp_path
         torch.set_num_threads(before)
     assert [result["provenance"]["threads"] for result in results] == [1, 1]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
+
+
+def test_a_runs_log_tells_device_epochs_and_end_whatever_the_process_prints(tmp_path):
+    code = f"""
+from pathlib import Path
+from suite.config import RunSpec, Runtime
+from suite.run import run
+spec = RunSpec.model_validate_json({teacher_spec().model_dump_json()!r})
+run(spec, Runtime(runs_root=Path({str(tmp_path)!r}), accelerator="cpu", tracker="none"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    spec = teacher_spec()
+    lines = RunDirectory.of_teacher(tmp_path, spec.run_id).log.read_text().splitlines()
+    assert "torch" in lines[0]
+    assert "device cpu (" in lines[1]
+    assert "1 threads, 1 runs side by side" in lines[1]
+    assert [line.split(": ")[1][:12] for line in lines if "epoch" in line] == [
+        "epoch 1 of 2",
+        "epoch 2 of 2",
+    ]
+    assert f"run {spec.run_id}: finished" in lines[-1]
+    assert "epoch" not in done.stdout + done.stderr

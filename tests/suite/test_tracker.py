@@ -101,7 +101,7 @@ def _key(item):
 def mirrored(tmp_path_factory):
     """A finished run and its offline folder."""
     run = a_run(tmp_path_factory.mktemp("runs"))
-    assert mirror(run.path, OFFLINE).state == "sent"
+    assert mirror(run.path, OFFLINE).state == "kept"
     (folder,) = offline_folders(run.path.parents[1])
     return run, folder
 
@@ -144,7 +144,10 @@ def test_a_second_mirror_changes_nothing(mirrored):
     run, folder = mirrored
     before = (folder / "run-0123456789abcdef.wandb").stat().st_mtime_ns
     outcome = mirror(run.path, OFFLINE)
-    assert (outcome.state, outcome.reason) == ("skipped", "already sent")
+    assert (outcome.state, outcome.reason) == (
+        "kept",
+        "an offline folder holds it: WANDB_MODE is offline",
+    )
     assert (folder / "run-0123456789abcdef.wandb").stat().st_mtime_ns == before
     assert [item.name for item in folder.parent.iterdir()] == [folder.name]
 
@@ -174,14 +177,14 @@ def test_after_the_service_of_wandb_has_died_the_next_run_has_a_new_one(tmp_path
         mirror(runs[1].path, OFFLINE)
     assert "wandb" in type(fault.value).__module__ or isinstance(fault.value, OSError)
     stop_wandb()
-    assert [mirror(run.path, OFFLINE).state for run in runs] == ["skipped", "sent", "sent"]
+    assert [mirror(run.path, OFFLINE).state for run in runs] == ["kept"] * 3
 
 
 def test_a_lost_note_leads_to_one_folder_not_two(tmp_path):
     run = a_run(tmp_path)
     mirror(run.path, OFFLINE)
     (run.path / "wandb.json").unlink()
-    assert mirror(run.path, OFFLINE).state == "sent"
+    assert mirror(run.path, OFFLINE).state == "kept"
     (folder,) = offline_folders(tmp_path)
     assert len(content(folder)[0]) == EPOCHS
 
@@ -191,7 +194,7 @@ def test_a_run_trained_again_replaces_its_folder(tmp_path):
     mirror(run.path, OFFLINE)
     run.append_metrics(a_row(6))
     finish(run, 6)
-    assert mirror(run.path, OFFLINE).state == "sent"
+    assert mirror(run.path, OFFLINE).state == "kept"
     (folder,) = offline_folders(tmp_path)
     assert len(content(folder)[0]) == 6
 
@@ -211,7 +214,7 @@ def test_a_run_that_another_process_mirrors_is_left_alone(tmp_path):
         with pytest.raises(Busy), locked(run):
             pass
     assert (outcome.state, outcome.reason) == ("skipped", "another process mirrors it now")
-    assert mirror(run.path, OFFLINE).state == "sent"
+    assert mirror(run.path, OFFLINE).state == "kept"
 
 
 def test_rows_larger_than_a_block_of_the_file_are_read_back(tmp_path):
@@ -219,7 +222,7 @@ def test_rows_larger_than_a_block_of_the_file_are_read_back(tmp_path):
     for epoch in (1, 2, 3):
         run.append_metrics({"epoch": epoch, "note": "x" * 70_000})
     finish(run)
-    assert mirror(run.path, OFFLINE).state == "sent"
+    assert mirror(run.path, OFFLINE).state == "kept"
     rows, *_ = content(offline_folders(tmp_path)[0])
     assert [len(row["note"]) for row in rows] == [70_000] * 3
 
@@ -253,7 +256,7 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path, monkeypatch):
             mirror(run.path, OFFLINE)
         assert offline_folders(disk) == []
         (disk / "ballast").unlink()
-        assert mirror(run.path, OFFLINE).state == "sent"
+        assert mirror(run.path, OFFLINE).state == "kept"
         assert len(content(offline_folders(disk)[0])[0]) == 100
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
@@ -309,7 +312,7 @@ def test_an_unknown_experiment_is_one_clear_message(tmp_path):
         sync(tmp_path, "nothing")
 
 
-def test_sync_sends_what_is_missing_and_says_why_the_rest_is_not(tmp_path):
+def test_sync_keeps_what_is_missing_and_says_why_it_is_not_sent(tmp_path, monkeypatch):
     mirror(a_run(tmp_path, "a" * 16).path, OFFLINE)
     a_run(tmp_path, "b" * 16)
     a_run(tmp_path, "c" * 16, finished=False)
@@ -318,14 +321,18 @@ def test_sync_sends_what_is_missing_and_says_why_the_rest_is_not(tmp_path):
     runs = [{"directory": f"teachers/{'e' * 16}"}, {"directory": f"digits/{'f' * 16}"}]
     write_json(tmp_path / "digits" / "manifest.json", {"runs": runs})
     first = sync(tmp_path, "digits")
-    assert (first.sent, first.skipped, first.failed) == (2, 2, 1)
-    assert str(first).startswith("W&B: 2 sent, 2 skipped, 1 failed\n")
+    assert (first.sent, first.unsent, first.skipped, first.failed) == (0, 3, 1, 1)
+    assert str(first).startswith("W&B: 0 sent, 3 NOT sent, 1 skipped, 1 failed\n")
+    assert any("3 unsent: no key of W&B is configured" in reason for reason in first.reasons)
     assert "1 skipped: not finished" in first.reasons
     assert any("config.json is damaged" in reason for reason in first.reasons)
     assert len(offline_folders(tmp_path)) == 2
     assert len(offline_folders(tmp_path, "teachers")) == 1
     second = sync(tmp_path, "digits")
-    assert (second.sent, second.skipped, second.failed) == (0, 4, 1)
+    assert second == first
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wanted = sync(tmp_path, "digits")
+    assert (wanted.sent, wanted.kept, wanted.unsent, wanted.failed) == (0, 3, 0, 1)
 
 
 def test_disabled_does_nothing(tmp_path, monkeypatch):
@@ -349,7 +356,7 @@ def test_a_follower_mirrors_runs_as_they_finish(tmp_path):
         assert follower.close(20.0)
     assert len(offline_folders(tmp_path)) == 2
     outcomes = [json.loads(line) for line in (tmp_path / "follower.log").open()]
-    assert [outcome["state"] for outcome in outcomes] == ["sent", "sent", "skipped"]
+    assert [outcome["state"] for outcome in outcomes] == ["unsent", "unsent", "skipped"]
 
 
 def test_a_follower_outlives_a_killed_worker_and_then_leaves(tmp_path):
@@ -386,7 +393,7 @@ def test_a_follower_killed_in_the_middle_loses_and_doubles_nothing(tmp_path):
         os.kill(follower._process.pid, signal.SIGKILL)
         assert not follower.close()
     result = sync(tmp_path, "digits")
-    assert (result.sent + result.skipped, result.failed) == (4, 0)
+    assert (result.unsent, result.failed) == (4, 0)
     steps = [[row["_step"] for row in content(folder)[0]] for folder in offline_folders(tmp_path)]
     assert steps == [list(range(1, 301))] * 4
     assert list((tmp_path / "digits" / "wandb").glob(".partial-*")) == []
@@ -528,7 +535,7 @@ def a_trial(run, state, number=7):
 def test_a_pruned_run_is_mirrored_with_its_trial_and_its_state(tmp_path):
     run = a_run(tmp_path, finished=False, experiment="mine")
     a_trial(run, "pruned")
-    assert mirror(run.path, OFFLINE).state == "sent"
+    assert mirror(run.path, OFFLINE).state == "kept"
     rows, last, record, code = content(offline_folders(tmp_path, "mine")[0])
     assert len(rows) == EPOCHS
     assert last["trial/state"] == "pruned"
@@ -543,6 +550,19 @@ def test_a_run_of_a_search_waits_for_the_verdict_on_its_trial(tmp_path):
     a_trial(run, "running")
     assert mirror(run.path, OFFLINE).state == "skipped"
     a_trial(run, "complete")
-    assert mirror(run.path, OFFLINE).state == "sent"
+    assert mirror(run.path, OFFLINE).state == "kept"
     _, last, _, _ = content(offline_folders(tmp_path)[0])
     assert last["trial/state"] == "complete"
+
+
+def test_the_command_that_could_send_nothing_says_so_and_fails(tmp_path, capsys, monkeypatch):
+    from suite.cli import main
+
+    a_run(tmp_path)
+    for mode, status, text in ((None, 1, "0 sent, 1 NOT sent"), ("offline", 0, "1 kept offline")):
+        if mode is not None:
+            monkeypatch.setenv("WANDB_MODE", mode)
+        with pytest.raises(SystemExit) as end:
+            main(["sync", "digits", f"--runs-root={tmp_path}"])
+        assert (end.value.code or 0) == status
+        assert text in capsys.readouterr().out
