@@ -17,7 +17,7 @@ from analysis.feature_files import DRAWN, UnusableError, sources
 from analysis.features import Array, angles
 from analysis.gap import OVER_EPOCHS, Gaps, View, trajectory_distances
 from analysis.gap import views as views_of
-from analysis.grid import ColumnKey, Grid, pair_name
+from analysis.grid import ColumnKey, Grid
 from analysis.picture import Picture
 from analysis.plots.cost import cost_figure
 from analysis.plots.curves import curves_figure
@@ -114,7 +114,7 @@ class Pictures:
         return curves_figure(
             table.dropna(subset=[metric]),
             metric,
-            f"{pair_name(key.pair)}: {split} accuracy",
+            f"{self.grid.place(key)}: {split} accuracy",
             [label for label in self.grid.labels if label in set(table["label"])],
             self.colours,
             stats.mean(teacher) if len(teacher) else None,
@@ -138,7 +138,7 @@ class Pictures:
         runs = runs[(runs["train_seconds"] > 0) & runs["accuracy"].notna()]
         if runs["label"].nunique() < 2:
             return None
-        return cost_figure(runs, pair_name(key.pair), self.colours, self.markers)
+        return cost_figure(runs, self.grid.place(key), self.colours, self.markers)
 
     def sensitivity(self, key: ColumnKey) -> Figure | None:
         """Accuracy over two options of one method."""
@@ -150,7 +150,7 @@ class Pictures:
             options = variants.grid_options(own)
             if options is not None:
                 own = self._with_accuracy(own)
-                return sensitivity_figure(own, *options, f"{method}, {pair_name(key.pair)}")
+                return sensitivity_figure(own, *options, f"{method}, {self.grid.place(key)}")
         return None
 
     def gap(self, key: ColumnKey) -> Figure | None:
@@ -239,7 +239,7 @@ class Pictures:
                 distances |= {} if found is None else {label: found}
         if not surprise:
             return None
-        return trajectory_figure(surprise, distances, pair_name(key.pair), self.colours)
+        return trajectory_figure(surprise, distances, self.grid.place(key), self.colours)
 
     def health(self, key: ColumnKey) -> Figure | None:
         """Diagnostics over epochs."""

@@ -156,17 +156,29 @@ class Grid:
         return stats.present(done[figure].to_numpy(dtype=np.float64))
 
     def column_names(self) -> list[str]:
-        """Headers, ``teacher → student``; recipe, data and validation only where columns differ."""
-        several = len({column.recipe for column in self.columns}) > 1
+        """Headers: :meth:`place`, and validation only where columns differ in that."""
         mixed = len(self.figures) > 1
-        places = [(column.pair, column.recipe) for column in self.columns]
         return [
-            pair_name(column.pair)
-            + (f" ({column.recipe})" if several else "")
-            + (f" on {column.dataset}" if places.count((column.pair, column.recipe)) > 1 else "")
+            self.place(column)
             + (", validation" if mixed and self.figure_of(column) == VALIDATION else "")
             for column in self.columns
         ]
+
+    def place(self, column: ColumnKey) -> str:
+        """``teacher → student``, with what else tells this column from the others."""
+        return place_names(self.columns)[column]
+
+
+def place_names(columns: Sequence[ColumnKey]) -> dict[ColumnKey, str]:
+    """``teacher → student`` for each; the recipe, and then the data, where pairs do not tell."""
+    several = len({column.recipe for column in columns}) > 1
+    places = [(column.pair, column.recipe) for column in columns]
+    return {
+        column: pair_name(column.pair)
+        + (f" ({column.recipe})" if several else "")
+        + (f" on {column.dataset}" if places.count((column.pair, column.recipe)) > 1 else "")
+        for column in columns
+    }
 
 
 def pair_name(pair: str) -> str:

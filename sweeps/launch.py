@@ -93,7 +93,8 @@ def launch(
     )
     for line in _teachers_from_elsewhere(plan):
         console.print(line, highlight=False, markup=False)
-    finished = [spec for spec in plan.runs if spec not in set(missing)]
+    waiting = set(missing)
+    finished = [spec for spec in plan.runs if spec not in waiting]
     if changed := other_code.note(finished, runtime.runs_root):
         console.print(changed, highlight=False, markup=False)
     sweep = _Sweep(plan, runtime, since, how, cluster, console)

@@ -122,7 +122,7 @@ def _gain_cell(grid: Grid, label: str, reference: str) -> Cell:
 
 
 def _accuracy_notes(grid: Grid) -> list[str]:
-    notes = [f"{pair_name(key.pair)}: {_models_text(grid, key)}" for key in grid.columns]
+    notes = [f"{grid.place(key)}: {_models_text(grid, key)}" for key in grid.columns]
     notes.append(
         "Gains are paired by seed"
         + (" and averaged over pairs" if len(grid.columns) > 1 else "")

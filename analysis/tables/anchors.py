@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from analysis import published, stats
-from analysis.grid import TEST, ColumnKey, Grid, GridCell, pair_name
+from analysis.grid import TEST, ColumnKey, Grid, GridCell
 from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import score_cell
@@ -57,7 +57,7 @@ def _published_row(grid: Grid, label: str, key: ColumnKey, anchor: pd.Series) ->
     cell = grid.cell(label, key, figure)
     ours = score_cell(cell)
     cells = [
-        Cell(pair_name(key.pair)),
+        Cell(grid.place(key)),
         Cell(label),
         Cell(number(float(anchor["top1_percent"]), 2)),
         Cell(f"{protocol} epoch" if protocol else "not stated"),

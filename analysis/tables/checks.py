@@ -25,7 +25,7 @@ def selection(grid: Grid) -> Table | None:
             if not len(stats.present(last)):
                 continue
             cells = [
-                Cell(pair_name(key.pair)),
+                Cell(grid.place(key)),
                 name_cell(grid, label, key),
                 Cell(number(stats.mean(last), 2)),
                 Cell(number(stats.mean(by_val), 2)),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats
-from analysis.grid import ColumnKey, Grid, pair_name
+from analysis.grid import ColumnKey, Grid
 from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import name_cell
@@ -39,7 +39,7 @@ def cost(grid: Grid) -> Table:
             deployed = mean_of(runs, "parameters/deploy")
             scored = stats.mean(grid.cell(label, key).scores)
             cells = [
-                Cell(pair_name(key.pair)),
+                Cell(grid.place(key)),
                 name_cell(grid, label, key),
                 Cell(duration(seconds)),
                 Cell(trained_together(runs)),

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import stats
 from analysis.feature_files import MISSING
 from analysis.gap import METRICS, NOISE, Gaps
-from analysis.grid import pair_name
+from analysis.grid import ColumnKey, pair_name, place_names
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.text import mean_cell, number
 
@@ -100,10 +100,11 @@ HEAD = (Column("Pair", "l"), Column("Method", "l"), Column("features", "l"), Col
 
 def _cells(frame: pd.DataFrame) -> Iterator[tuple[str, str, list[Cell], pd.DataFrame]]:
     """Label, pair, the first cells and the runs of every row."""
-    several = frame["recipe"].nunique() > 1
     keys = ["dataset", "recipe", "pair", "label", "view"]
-    for (_, recipe, pair, label, view), runs in frame.groupby(keys, sort=False):
-        name = pair_name(str(pair)) + (f" ({recipe})" if several else "")
+    places = frame[keys[:3]].drop_duplicates().itertuples(index=False, name=None)
+    names = place_names([ColumnKey(*map(str, place)) for place in places])
+    for (dataset, recipe, pair, label, view), runs in frame.groupby(keys, sort=False):
+        name = names[ColumnKey(str(dataset), str(recipe), str(pair))]
         cells = [Cell(name), Cell(str(label)), Cell(str(view)), Cell(str(len(runs)))]
         yield str(label), str(pair), cells, runs
 

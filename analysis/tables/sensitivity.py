@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis import stats
-from analysis.grid import ColumnKey, Grid, pair_name
+from analysis.grid import ColumnKey, Grid
 from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.text import DASH
@@ -49,7 +49,7 @@ def _table(
         rows.append(Row([Cell(f"{value:g}"), *cells], method, key.pair))
     return Table(
         name=f"sensitivity-{method}-{grid.columns.index(key)}",
-        title=f"{method} on {pair_name(key.pair)}: {_name(down)} (down) x {_name(across)} (across)",
+        title=f"{method} on {grid.place(key)}: {_name(down)} (down) x {_name(across)} (across)",
         columns=[Column(_name(down)), *(Column(f"{value:g}") for value in columns)],
         rows=rows,
         caption="Mean accuracy in percent, its 95 % t interval over (n) seeds; bold: highest mean.",

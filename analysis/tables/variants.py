@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from analysis import stats
-from analysis.grid import ColumnKey, Grid, pair_name
+from analysis.grid import ColumnKey, Grid
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import score_cell
 from analysis.tables.text import DASH, interval_text, signed
@@ -31,7 +31,7 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
                 continue
             runs = grid.runs(label, key)
             values = [Cell(_value(runs[name].iloc[0]) if len(runs) else "–") for name in options]
-            cells = [Cell(pair_name(key.pair)), Cell(label), *values]
+            cells = [Cell(grid.place(key)), Cell(label), *values]
             cell = grid.cell(label, key)
             interval = interval_text(stats.t_interval(cell.scores), signs=False)
             cells += [score_cell(cell), Cell(interval), _difference(grid, label, labels[0], key)]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from analysis import tables
 from analysis.collect import collect
 from analysis.grid import Grid
 from suite import choices
@@ -153,6 +154,10 @@ def test_a_report_of_both_has_a_column_for_each_and_no_conflict(place, swept):
     assert [key.dataset for key in grid.columns] == [f"my birds ({code})" for code in codes]
     assert len(set(grid.column_names())) == 2
     assert [grid.cell("kd", key).n for key in grid.columns] == [1, 1]
+    places = [f"cifar_resnet8 → cifar_resnet8 on my birds ({code})" for code in codes]
+    assert grid.column_names() == places
+    rows = [[cell.text for cell in row.cells] for row in tables.cost(grid).rows]
+    assert [row[0] for row in rows] == [place for place in places for _ in ("scratch", "kd")]
 
 
 def test_the_record_says_which_images_with_which_classes_and_normalisation(place, swept):
