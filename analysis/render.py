@@ -1,13 +1,17 @@
-"""One table, many forms: Markdown, CSV, HTML and plain text; LaTeX is in :mod:`analysis.latex`."""
+"""One table, many forms: Markdown, HTML and plain text.
+
+LaTeX is in :mod:`analysis.latex`, CSV in :mod:`analysis.csv_table`.
+"""
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
+
+BEST_NOTE = "* best of its column, or chosen"
+"""Below a table on the terminal, which has no bold."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def _without(items: Sequence[Item], place: int) -> list[Item]:
 
 def to_markdown(table: Table) -> str:
     """GitHub's pipe table, padded so that the source reads too."""
-    rows = [[column.header for column in table.columns]]
+    rows = [[_markdown(column.header) for column in table.columns]]
     rows += [[_markdown_cell(cell) for cell in row.cells] for row in table.rows]
     widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(table.columns))]
     lines = [f"**{table.title}.** {table.caption}".rstrip(), ""]
@@ -109,6 +113,8 @@ def to_text(table: Table) -> str:
         lines.append("  ".join(_padded(row, widths, table.columns)).rstrip())
         if number == 0:
             lines.append("  ".join("-" * width for width in widths))
+    marked = any(cell.mark == "best" for row in table.rows for cell in row.cells)
+    lines += [f"  {BEST_NOTE}"] * marked
     lines += [f"  {note}" for note in table.notes]
     return "\n".join(lines)
 
@@ -116,15 +122,6 @@ def to_text(table: Table) -> str:
 def inert(text: str) -> str:
     """``text`` as a spreadsheet shows it: what would start a formula gets an apostrophe."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def to_csv(table: Table) -> str:
-    """Headers and cells as they are shown."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([column.header for column in table.columns])
-    writer.writerows([cell.text for cell in row.cells] for row in table.rows)
-    return buffer.getvalue()
 
 
 def to_html(table: Table) -> str:
@@ -150,8 +147,14 @@ def to_html(table: Table) -> str:
     )
 
 
+def _markdown(text: str) -> str:
+    for special in ("\\", "|", "*", "_"):
+        text = text.replace(special, f"\\{special}")
+    return text.replace("\n", " ")
+
+
 def _markdown_cell(cell: Cell) -> str:
-    text = cell.text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    text = _markdown(cell.text)
     if cell.mark == "best":
         return f"**{text}**"
     if cell.mark == "second":

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from analysis import gap, page, render, runs, tables
 from analysis.collect import Collected, collect
+from analysis.csv_table import to_csv
 from analysis.grid import Grid, states_text
 from analysis.latex import to_latex
 from analysis.records import FINISHED
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from analysis.picture import Shown
 
 CACHE = ".cache"
-FORMS = {"md": render.to_markdown, "tex": to_latex, "csv": render.to_csv}
+FORMS = {"md": render.to_markdown, "tex": to_latex, "csv": to_csv}
 """Suffix -> form, for the files of a report."""
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from rich.text import Text
 
 from analysis import render
+from analysis.csv_table import to_csv
 from analysis.picture import Picture, Shown, clear, draw, faults
 from analysis.plots import search as plots
 from analysis.plots.style import COLUMN_INCHES, FULL_INCHES
@@ -190,7 +191,7 @@ def _write_tables(tables: list[Table], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for table in tables:
-        for suffix, form in {"md": render.to_markdown, "csv": render.to_csv}.items():
+        for suffix, form in {"md": render.to_markdown, "csv": to_csv}.items():
             path = folder / f"{table.name}.{suffix}"
             path.write_text(form(table), encoding="utf-8")
             files.append(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from analysis import stats
 from analysis.grid import TEST, ColumnKey, Grid, GridCell, pair_name, states_text
 from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
-from analysis.tables.text import DASH, interval_text, mean_sd, signed
+from analysis.tables.text import DASH, difference_cell, mean_sd
 
 REFERENCES = ("scratch", "kd")
 """Methods that gains are measured from."""
@@ -104,7 +103,9 @@ def _teacher_row(grid: Grid, gains: int) -> Row:
     cells = [Cell("teacher")]
     for key in grid.columns:
         scores = grid.teacher_accuracy(key)
-        cells.append(Cell(f"{mean_sd(scores)} ({len(scores)})") if len(scores) else DASH)
+        numbers = {"mean": stats.mean(scores), "sd": stats.sd(scores), "n": len(scores)}
+        text = f"{mean_sd(scores)} ({len(scores)})"
+        cells.append(Cell(text, numbers=numbers) if len(scores) else DASH)
     return Row([*cells, *[DASH] * gains])
 
 
@@ -114,11 +115,9 @@ def _gain_cell(grid: Grid, label: str, reference: str) -> Cell:
     differences = stats.paired_differences(grid.array(label), grid.array(reference))
     if not len(stats.present(differences)):
         return Cell("no pair of runs", "hole")
-    interval = stats.t_interval(differences)
-    shown = "" if math.isnan(interval.low) else f" {interval_text(interval)}"
     pairs, all_pairs = np.sum(~np.isnan(differences).all(axis=0)), len(grid.columns)
     some = f" ({pairs}/{all_pairs} pairs)" if pairs < all_pairs else ""
-    return Cell(f"{signed(stats.mean(differences))}{shown}{some}")
+    return difference_cell(differences, some)
 
 
 def _accuracy_notes(grid: Grid) -> list[str]:

@@ -11,7 +11,7 @@ from analysis.grid import TEST, ColumnKey, Grid, GridCell
 from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import score_cell
-from analysis.tables.text import number, signed
+from analysis.tables.text import number_cell, signed
 
 
 def published_figures(grid: Grid) -> Table | None:
@@ -59,7 +59,7 @@ def _published_row(grid: Grid, label: str, key: ColumnKey, anchor: pd.Series) ->
     cells = [
         Cell(grid.place(key)),
         Cell(label),
-        Cell(number(float(anchor["top1_percent"]), 2)),
+        number_cell(float(anchor["top1_percent"]), 2),
         Cell(f"{protocol} epoch" if protocol else "not stated"),
         ours,
         Cell(verdict(grid.runs(label, key), cell, float(anchor["top1_percent"]), key.dataset)),

@@ -8,7 +8,7 @@ from analysis.grid import TEST, Grid, pair_name
 from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import name_cell
-from analysis.tables.text import number, shorten, signed
+from analysis.tables.text import number_cell, shorten, signed_cell
 
 
 def selection(grid: Grid) -> Table | None:
@@ -27,11 +27,11 @@ def selection(grid: Grid) -> Table | None:
             cells = [
                 Cell(grid.place(key)),
                 name_cell(grid, label, key),
-                Cell(number(stats.mean(last), 2)),
-                Cell(number(stats.mean(by_val), 2)),
-                Cell(number(stats.mean(by_test), 2)),
-                Cell(signed(stats.mean(by_val - last))),
-                Cell(signed(stats.mean(by_test - last))),
+                number_cell(stats.mean(last), 2),
+                number_cell(stats.mean(by_val), 2),
+                number_cell(stats.mean(by_test), 2),
+                signed_cell(stats.mean(by_val - last)),
+                signed_cell(stats.mean(by_test - last)),
             ]
             first = label == grid.labels[0] and bool(rows)
             rows.append(Row(cells, label, key.pair, rule_above=first))

@@ -6,7 +6,7 @@ from analysis import power, stats
 from analysis.grid import Grid
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import references
-from analysis.tables.text import interval_text, number, p_text, seeds_text, signed
+from analysis.tables.text import interval_cell, number_cell, p_cell, seeds_text, signed_cell
 
 
 def comparisons(grid: Grid) -> Table | None:
@@ -29,12 +29,12 @@ def comparisons(grid: Grid) -> Table | None:
             Cell(label),
             Cell(reference),
             Cell(str(test.n)),
-            Cell(signed(test.mean)),
-            Cell(interval_text(test.interval)),
-            Cell(p_text(p_t[place])),
-            Cell(p_text(p_wilcoxon[place])),
-            Cell(number(_improvement(grid, label, reference), 2)),
-            Cell(number(power.minimum_detectable_difference(spread, test.n), 2)),
+            signed_cell(test.mean),
+            interval_cell(test.interval),
+            p_cell(p_t[place]),
+            p_cell(p_wilcoxon[place]),
+            number_cell(_improvement(grid, label, reference), 2),
+            number_cell(power.minimum_detectable_difference(spread, test.n), 2),
             Cell(seeds_text(0.3, spread)),
         ]
         new_block = place > 0 and found[place - 1][0] != reference

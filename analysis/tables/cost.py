@@ -12,7 +12,7 @@ from analysis.grid import ColumnKey, Grid
 from analysis.records import FINISHED
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import name_cell
-from analysis.tables.text import DASH, count, duration, mebibytes, number
+from analysis.tables.text import DASH, count_cell, duration, mebibytes, number_cell
 
 LEAST_HOURS = 0.1
 """Shorter trainings have no accuracy per hour: reading data and compiling decide it."""
@@ -37,19 +37,20 @@ def cost(grid: Grid) -> Table:
             seconds = mean_of(runs, "train_seconds")
             student = mean_of(runs, "parameters/student")
             deployed = mean_of(runs, "parameters/deploy")
+            memory = mean_of(runs, "peak_memory_bytes")
             scored = stats.mean(grid.cell(label, key).scores)
             cells = [
                 Cell(grid.place(key)),
                 name_cell(grid, label, key),
-                Cell(duration(seconds)),
+                Cell(duration(seconds), numbers={"seconds": seconds}),
                 Cell(trained_together(runs)),
                 Cell(", ".join(sorted(_values(runs, "provenance/device")))),
-                Cell(mebibytes(mean_of(runs, "peak_memory_bytes"))),
-                Cell(count(mean_of(runs, "parameters/train_extra"))),
-                Cell(count(deployed)),
-                Cell(count(deployed - student, sign=True)),
-                Cell(count(2 * mean_of(runs, "macs/deploy"))),
-                Cell(number(_per_hour(scored, runs), 1)),
+                Cell(mebibytes(memory), numbers={"bytes": memory}),
+                count_cell(mean_of(runs, "parameters/train_extra")),
+                count_cell(deployed),
+                count_cell(deployed - student, sign=True),
+                count_cell(2 * mean_of(runs, "macs/deploy")),
+                number_cell(_per_hour(scored, runs), 1),
             ]
             first = label == grid.labels[0] and bool(rows)
             rows.append(Row(cells, label, key.pair, rule_above=first))

@@ -13,7 +13,7 @@ from analysis.statistics.design import Design
 from analysis.statistics.differences import Differences, Scope, compare
 from analysis.statistics.planning import Cost, Step, components, next_steps
 from analysis.tables.accuracy import references
-from analysis.tables.text import interval_text, number, p_text, signed
+from analysis.tables.text import interval_cell, number, p_cell, signed_cell
 
 REACH = {
     Scope.SEEDS: "same pairs, same teachers",
@@ -97,11 +97,11 @@ def _others(design: Design, left_out: list[str]) -> list[str]:
 def _row(label: str, reference: str, found: list[Differences], *, rule_above: bool) -> Row:
     one, other = (found[0].methods.index(name) for name in (label, reference))
     difference = float(found[0].difference[one, other])
-    cells = [Cell(label), Cell(reference), Cell(signed(difference))]
+    cells = [Cell(label), Cell(reference), signed_cell(difference)]
     for some in found:
         half = float(some.half_width()[one, other])
         interval = stats.Interval(difference - half, difference + half)
-        cells += [Cell(interval_text(interval)), Cell(p_text(float(some.p()[one, other])))]
+        cells += [interval_cell(interval), p_cell(float(some.p()[one, other]))]
     return Row(cells, label, rule_above=rule_above)
 
 

@@ -116,4 +116,10 @@ def _interval_cell(runs: pd.DataFrame, name: str) -> Cell:
     over_images = stats.NORMAL_95 * stats.mean(runs[f"{name}{NOISE}"])
     over_runs = "" if math.isnan(low) else f" ± {number((high - low) / 2, digits)}"
     middle = number(stats.mean(runs[name]), digits)
-    return Cell(f"{middle}{over_runs} ({number(over_images, digits)})")
+    numbers = {
+        "mean": stats.mean(runs[name]),
+        "low": low,
+        "high": high,
+        "half width over images": over_images,
+    }
+    return Cell(f"{middle}{over_runs} ({number(over_images, digits)})", numbers=numbers)

@@ -38,13 +38,23 @@ def _table(
         (row, column): some[figure].to_numpy(float)
         for (row, column), some in done.groupby([down, across])
     }
-    means = {place: stats.mean(values) for place, values in scores.items()}
+    expected = runs.groupby([down, across]).size().to_dict()
+    means = {
+        place: stats.mean(values)
+        for place, values in scores.items()
+        if len(stats.present(values)) == expected[place]  # a cell with a hole does not compete
+    }
     best = max(means.values(), default=math.nan)
     columns = sorted(runs[across].dropna().unique())
     rows = []
     for value in sorted(runs[down].dropna().unique()):
         cells = [
-            _cell(scores.get((value, it)), best=means.get((value, it)) == best) for it in columns
+            _cell(
+                scores.get((value, it)),
+                expected.get((value, it), 0),
+                best=means.get((value, it)) == best,
+            )
+            for it in columns
         ]
         rows.append(Row([Cell(f"{value:g}"), *cells], method, key.pair))
     return Table(
@@ -52,19 +62,23 @@ def _table(
         title=f"{method} on {grid.place(key)}: {_name(down)} (down) x {_name(across)} (across)",
         columns=[Column(_name(down)), *(Column(f"{value:g}") for value in columns)],
         rows=rows,
-        caption="Mean accuracy in percent, its 95 % t interval over (n) seeds; bold: highest mean.",
+        caption="Mean accuracy in percent, its 95 % t interval over (n) seeds; bold: "
+        "highest mean of those without a hole.",
     )
 
 
-def _cell(scores: ArrayLike | None, *, best: bool) -> Cell:
-    if scores is None:
-        return DASH
+def _cell(scores: ArrayLike | None, expected: int, *, best: bool) -> Cell:
+    if scores is None or not len(stats.present(scores)):
+        return Cell(f"0/{expected} runs", "hole") if expected else DASH
     values = stats.present(scores)
     interval = stats.t_interval(values)
     text = f"{stats.mean(values):.2f}"
     if not math.isnan(interval.low):
         text += f" [{interval.low:.2f}, {interval.high:.2f}]"
-    return Cell(f"{text} ({len(values)})", "best" if best else "")
+    numbers = {"mean": stats.mean(values), **interval._asdict(), "n": len(values)}
+    if len(values) < expected:
+        return Cell(f"{text} ({len(values)}/{expected} runs)", "hole", numbers)
+    return Cell(f"{text} ({len(values)})", "best" if best else "", numbers)
 
 
 def _name(option: str) -> str:

@@ -62,6 +62,11 @@ def count(value: float, *, sign: bool = False) -> str:
     return f"{'+' if sign and value else ''}{value:.0f}"
 
 
+def count_cell(value: float, *, sign: bool = False) -> Cell:
+    """A count; a program gets all digits."""
+    return Cell(count(value, sign=sign), numbers={"": value})
+
+
 def mebibytes(value: float) -> str:
     """Bytes as MiB."""
     return "–" if math.isnan(value) else f"{value / 2**20:,.0f} MiB"
@@ -81,10 +86,41 @@ def shorten(text: str, limit: int = 160) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+def number_cell(value: float, digits: int) -> Cell:
+    """With so many decimals; a program gets all."""
+    return Cell(number(value, digits), numbers={"": value})
+
+
+def signed_cell(value: float) -> Cell:
+    """A difference."""
+    return Cell(signed(value), numbers={"": value})
+
+
+def p_cell(value: float) -> Cell:
+    """A p value."""
+    return Cell(p_text(value), numbers={"": value})
+
+
+def interval_cell(interval: stats.Interval, *, signs: bool = True) -> Cell:
+    """Both ends."""
+    return Cell(interval_text(interval, signs=signs), numbers=interval._asdict())
+
+
+def difference_cell(differences: ArrayLike, after: str = "") -> Cell:
+    """``+0.50 [+0.10, +0.90]``: mean and 95 % t interval, where there is one."""
+    mean, interval = stats.mean(differences), stats.t_interval(differences)
+    shown = "" if math.isnan(interval.low) else f" {interval_text(interval)}"
+    n = len(stats.present(differences))
+    return Cell(
+        f"{signed(mean)}{shown}{after}", numbers={"mean": mean, **interval._asdict(), "n": n}
+    )
+
+
 def mean_cell(values: ArrayLike, digits: int) -> Cell:
     """Mean and deviation of what is there."""
     if not stats.present(values).size:
         return DASH
     spread = stats.sd(values)
     deviation = "" if math.isnan(spread) else f" ± {spread:.{digits}f}"
-    return Cell(f"{number(stats.mean(values), digits)}{deviation}")
+    mean = stats.mean(values)
+    return Cell(f"{number(mean, digits)}{deviation}", numbers={"mean": mean, "sd": spread})

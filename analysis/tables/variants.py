@@ -8,7 +8,7 @@ from analysis import stats
 from analysis.grid import ColumnKey, Grid
 from analysis.render import Cell, Column, Row, Table
 from analysis.tables.accuracy import score_cell
-from analysis.tables.text import DASH, interval_text, signed
+from analysis.tables.text import DASH, difference_cell, interval_cell
 from analysis.variants import varying_options
 
 
@@ -33,8 +33,8 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
             values = [Cell(_value(runs[name].iloc[0]) if len(runs) else "–") for name in options]
             cells = [Cell(grid.place(key)), Cell(label), *values]
             cell = grid.cell(label, key)
-            interval = interval_text(stats.t_interval(cell.scores), signs=False)
-            cells += [score_cell(cell), Cell(interval), _difference(grid, label, labels[0], key)]
+            interval = interval_cell(stats.t_interval(cell.scores), signs=False)
+            cells += [score_cell(cell), interval, _difference(grid, label, labels[0], key)]
             rows.append(Row(cells, label, key.pair, rule_above=number == 0 and bool(rows)))
     names = [name.split("/", 1)[1].replace("_", " ") for name in options]
     return Table(
@@ -62,11 +62,7 @@ def _difference(grid: Grid, label: str, reference: str, key: ColumnKey) -> Cell:
     differences = stats.paired_differences(
         grid.cell(label, key).scores, grid.cell(reference, key).scores
     )
-    mean, interval = stats.mean(differences), stats.t_interval(differences)
-    if math.isnan(mean):
-        return DASH
-    shown = "" if math.isnan(interval.low) else f" {interval_text(interval)}"
-    return Cell(f"{signed(mean)}{shown}")
+    return difference_cell(differences) if len(stats.present(differences)) else DASH
 
 
 def _value(value: object) -> str:

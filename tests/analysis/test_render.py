@@ -1,7 +1,5 @@
 """One table says the same in every form, and nothing in it can break a form."""
 
-import csv
-import io
 from html.parser import HTMLParser
 
 from analysis.latex import points, to_latex
@@ -10,7 +8,6 @@ from analysis.render import (
     Column,
     Row,
     Table,
-    to_csv,
     to_html,
     to_markdown,
     to_text,
@@ -66,10 +63,11 @@ def test_a_column_that_says_the_same_everywhere_can_be_left_out():
     assert table.without_constant("Method") == table
 
 
-def test_csv_is_read_back_cell_by_cell():
-    rows = list(csv.reader(io.StringIO(to_csv(TABLE))))
-    assert rows[0] == ["Method", "wrn_40_2 → wrn_16_2"]
-    assert rows[1] == ["kd_50%&<b>", "74.92 ± 0.28 (3)"]
+def test_markdown_headers_are_escaped_too():
+    table = Table("t", "T", [Column("a|b"), Column("c_d")], [Row([Cell("1\\"), Cell("2")])])
+    lines = to_markdown(table).splitlines()
+    assert lines[2] == "| a\\|b | c\\_d |"
+    assert lines[4] == "|  1\\\\ |    2 |"
 
 
 def test_text_is_aligned_and_marks_the_best():
@@ -77,6 +75,8 @@ def test_text_is_aligned_and_marks_the_best():
     assert lines[0] == "Test accuracy"
     assert lines[4].endswith("75.30 ± 0.10 (3)*")
     assert all(len(line) <= len(lines[2]) for line in lines[3:6])
+    assert lines[6] == "  * best of its column, or chosen"
+    assert "* best" not in to_text(Table("t", "T", [Column("a")], [Row([Cell("1")])]))
 
 
 def test_html_escapes_cells_and_carries_what_the_filters_select_on():
