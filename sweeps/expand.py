@@ -260,6 +260,8 @@ class _Expander:
     ) -> dict[str, Any]:
         """The sections of a run, with what its image folder holds."""
         found = self._layers(entry, teacher=teacher, tuned=tuned)
+        if "contents" in found["data"]:
+            raise ConfigError("data.contents: is found from the images; leave it out")
         contents = self._contents(found["data"].get("name"))
         return found if contents is None else files.merge(found, {"data": {"contents": contents}})
 

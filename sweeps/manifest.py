@@ -7,6 +7,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+BEFORE_A_VALUE = ("=", ",", ":", "[", "{", "(", " ")
+"""What a quote follows that opens a text; within a word it is an apostrophe."""
+
 
 def manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> Path:
     """``runs/<experiment>/manifest.json``; with overrides ``manifest-<hash>.json``."""
@@ -24,13 +27,18 @@ def stem(experiment: str) -> str:
 
 
 def tokens(settings: Sequence[str]) -> list[str]:
-    """Split texts into KEY=VALUE; spaces and commas inside brackets belong to the value."""
+    """Split texts into KEY=VALUE; spaces inside brackets and quotes belong to the value."""
     found: list[str] = []
     for text in settings:
-        depth, current = 0, ""
+        depth, quote, current = 0, "", ""
         for character in text:
-            depth += (character in "[{(") - (character in "]})")
-            if character.isspace() and depth <= 0:
+            if quote:
+                quote = "" if character == quote else quote
+            elif character in "\"'" and current.endswith(BEFORE_A_VALUE):
+                quote = character
+            else:
+                depth += (character in "[{(") - (character in "]})")
+            if character.isspace() and depth <= 0 and not quote:
                 found.append(current)
                 current = ""
             else:

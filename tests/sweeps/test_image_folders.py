@@ -107,6 +107,11 @@ def test_an_unknown_folder_is_a_fault_of_the_experiment(place):
         expand(str(place / "bird.yaml"), [], runtime(place))
 
 
+def test_nobody_else_says_which_images_a_folder_holds(place):
+    with pytest.raises(UserError, match=r"data\.contents: is found from the images; leave it out"):
+        expand(str(place / "birds.yaml"), ["data.contents={}"], runtime(place))
+
+
 def test_a_run_that_does_not_say_of_which_images_is_not_trained(place):
     spec = expand(str(place / "birds.yaml"), ["data.name=imagefolder"]).runs[0]
     with pytest.raises(DataError, match=r"data\.contents: missing"):

@@ -14,6 +14,17 @@ def test_spaces_inside_brackets_belong_to_the_value():
     ]
 
 
+def test_spaces_inside_quotes_belong_to_the_value():
+    assert tokens(["data.name=\"my birds\" epochs=5 models={a: {name: 'x [y'}} x=don't y=1"]) == [
+        'data.name="my birds"',
+        "epochs=5",
+        "models={a: {name: 'x [y'}}",
+        "x=don't",
+        "y=1",
+    ]
+    assert read(['data.name="my birds"'])[0] == {"data": {"name": "my birds"}}
+
+
 def test_short_names_dotted_names_and_method_options_find_their_place():
     changes, options = read(["seeds=[0,1] epochs=5 optimizer.lr=1e-3 dkd.beta=2 train_limit=null"])
     assert changes == {
