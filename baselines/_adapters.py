@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines._pooling import average_pool
 from suite.distiller import Setup, UnsupportedPair
 from suite.taps import TappedModel, UnsupportedModel
 
@@ -53,13 +54,7 @@ def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """
     height = min(student.shape[2], teacher.shape[2])
     width = min(student.shape[3], teacher.shape[3])
-    return _pooled(student, height, width), _pooled(teacher, height, width)
-
-
-def _pooled(feature_map: Tensor, height: int, width: int) -> Tensor:
-    if feature_map.shape[2:] == (height, width):
-        return feature_map
-    return functional.adaptive_avg_pool2d(feature_map, (height, width))
+    return average_pool(student, (height, width)), average_pool(teacher, (height, width))
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -113,5 +108,5 @@ class ConvReg(nn.Module):
     def forward(self, feature_map: Tensor) -> Tensor:
         """[B, C_s, H_s, W_s] -> [B, C_t, H, W] with the teacher's H, W, or the smaller of both."""
         if self.pool_to is not None:
-            feature_map = _pooled(feature_map, *self.pool_to)
+            feature_map = average_pool(feature_map, self.pool_to)
         return functional.relu(self.bn(self.conv(feature_map)))

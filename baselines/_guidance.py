@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from baselines._adapters import BatchNorm
 from baselines._features import RunningScale
+from baselines._pooling import average_pool
 from suite.taps import TappedModel, UnsupportedModel
 
 
@@ -117,9 +118,7 @@ class TeacherHead(nn.Module):
         linear = self.reader()
         if linear is not None:
             return linear.logits(features)
-        if features.shape[2:] != self._size:
-            features = functional.adaptive_avg_pool2d(features, self._size)
-        return self._head.from_map(features)
+        return self._head.from_map(average_pool(features, self._size))
 
 
 def head_reads_maps(teacher: TappedModel) -> bool:

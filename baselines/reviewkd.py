@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from baselines._adapters import BatchNorm, Shape, paired_stages
 from baselines._losses import in_float32
+from baselines._pooling import average_pool
 from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
 from suite.taps import Outputs
 
@@ -32,7 +33,7 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
             continue
         weight /= 2
         total += weight
-        small, wanted = (functional.adaptive_avg_pool2d(it, side) for it in (student, teacher))
+        small, wanted = (average_pool(it, (side, side)) for it in (student, teacher))
         loss = loss + weight * functional.mse_loss(small, wanted)
     return loss / total
 

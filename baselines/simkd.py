@@ -19,6 +19,7 @@ from torch.nn import functional
 from baselines._adapters import BatchNorm, pool_to_smaller
 from baselines._deployment import Reheaded
 from baselines._losses import in_float32
+from baselines._pooling import average_pool
 from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, UnsupportedPair
 from suite.rng import generator
 from suite.taps import Outputs, TappedModel
@@ -66,7 +67,7 @@ class ProjectedClassifier(nn.Module):
         """[B, C_s, H, W] or [B, D_s] -> [B, C_t, H, W], not larger than the teacher's map."""
         feature = feature if feature.ndim == 4 else feature[:, :, None, None]
         height, width = (min(pair) for pair in zip(feature.shape[2:], self.size, strict=True))
-        projected: Tensor = self.projector(functional.adaptive_avg_pool2d(feature, (height, width)))
+        projected: Tensor = self.projector(average_pool(feature, (height, width)))
         return projected
 
     def classify(self, projected: Tensor) -> Tensor:
