@@ -107,6 +107,7 @@ def facts(collected: Collected) -> dict[str, str]:
         "provenance/source_sha256": "source",
         "provenance/device": "device",
         "provenance/threads": "threads",
+        "provenance/deterministic": "the same bits again",
         "provenance/versions": "versions",
     }
     for column, name in names.items():
@@ -130,6 +131,6 @@ def _value(column: str, value: object) -> str:
         return ", ".join(f"{name} {number}" for name, number in json.loads(str(value)).items())
     if column == "provenance/source_sha256":
         return str(value)[:12]
-    if column == "provenance/git_dirty":
+    if column in ("provenance/git_dirty", "provenance/deterministic"):
         return "yes" if value else "no"
     return str(value)

@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
-from suite import choices, distributed, features, graphs, memory, methods, models
+from suite import choices, determinism, distributed, features, graphs, memory, methods, models
 from suite.config import RunConfig, Runtime
 from suite.data import Dataset, load, require_contents
 from suite.distiller import Batch, Distiller, Setup
@@ -67,7 +67,7 @@ class Ground:
 
 
 def _layout(config: RunConfig, runtime: Runtime, device: torch.device) -> torch.memory_format:
-    """channels_last: on CPUs, and where tensor cores compute in half precision."""
+    """channels_last: on CPUs, and where tensor cores compute."""
     pays = device.type == "cpu" or config.train.precision != "32-true"
     if config.train.channels_last or (runtime.fast and pays):
         return torch.channels_last
@@ -79,17 +79,16 @@ def make_fabric(config: RunConfig, runtime: Runtime) -> Fabric:
     threads = runtime.threads or (1 if device_of(runtime).type == "cpu" else None)
     if threads is not None:
         torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
-    # Deterministic mode would also fill every new tensor, a tenth of a step; none is read unwritten
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if config.train.precision == "16-mixed" and device_of(runtime).type != "cuda":
-        raise UserError("train.precision '16-mixed' needs a GPU; on a CPU: 32-true, bf16-mixed")
+    precision = config.train.precision
+    determinism.enforce(runtime.deterministic, precision)
+    if precision in ("16-mixed", "tf32") and device_of(runtime).type != "cuda":
+        raise UserError(f"train.precision {precision!r} needs a GPU; on a CPU: 32-true, bf16-mixed")
     alone = runtime.devices * runtime.nodes == 1
     fabric = Fabric(
         accelerator=runtime.accelerator,
         devices=runtime.devices,
         num_nodes=runtime.nodes,
-        precision=config.train.precision,
+        precision="32-true" if precision == "tf32" else precision,
         strategy="auto" if alone else distributed.strategy(),
         plugins=[LightningEnvironment()] if alone else None,
     )

@@ -151,6 +151,9 @@ class ScheduleConfig(Closed):
     min_lr: float = Field(0.0, ge=0)
 
 
+Precision = Literal["32-true", "tf32", "bf16-mixed", "16-mixed"]
+
+
 class TrainConfig(Closed):
     """The loop."""
 
@@ -159,7 +162,9 @@ class TrainConfig(Closed):
     """Images per optimizer step over all devices."""
     eval_every: int = Field(1, ge=1)
     """Evaluate after every so many epochs; the last epoch always."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Precision = "32-true"
+    """``32-true`` is float32 on GPUs, too; ``tf32`` lets their tensor cores round the factors of
+    products to 10 bits, as torch's default does in convolutions."""
     channels_last: bool = False
     """Always; without it, where it pays (see ``Runtime.fast``)."""
     batch_norm: Literal["global", "local"] = "global"
@@ -239,7 +244,8 @@ class Runtime(Closed):
     graphs: bool = True
     """One GPU: whole steps are recorded and replayed as CUDA graphs, where the method allows it."""
     deterministic: bool = True
-    """Deterministic kernels, so that a resumed run ends with the same bits (CPU and GPU)."""
+    """Deterministic kernels, so that a resumed run ends with the same bits: on a CPU always, on a
+    GPU where every operation has one (the record says so, see ``docs/run_store.md``)."""
     workers: int = Field(4, ge=0)
     """Data-loading processes (image folders only)."""
     checkpoint_seconds: float = Field(60.0, ge=0)

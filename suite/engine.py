@@ -18,7 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from suite import checkpoint, distributed, features
+from suite import checkpoint, determinism, distributed, features
 from suite.config import RunConfig
 from suite.data import Dataset
 from suite.distiller import Batch, Progress
@@ -47,6 +47,8 @@ class Position:
     step_in_epoch: int = 0  # optimizer steps done in it
     train_seconds: float = 0.0  # over all attempts
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch in progress
+    nondeterministic_ops: list[str] = field(default_factory=list)  # met so far, over all attempts
+    device_kinds: list[str] = field(default_factory=list)  # cuda or cpu, in the order of attempts
 
 
 class _Computed(NamedTuple):
@@ -115,6 +117,9 @@ class Trainer:
         self.schedule.step(self.position.epoch - 1)
         self.step.train()
         self._meter = Meter(self.position.sums, self.fabric)
+        kinds, kind = self.position.device_kinds, self.fabric.device.type
+        if kinds[-1:] != [kind]:
+            kinds.append(kind)
 
     def advance(self, batch: Batch, teacher: Outputs | None) -> None:
         """One optimizer step on ``batch``, for which the teacher said ``teacher``."""
@@ -167,6 +172,8 @@ class Trainer:
         """Bring the position up to date after steps that took ``seconds``."""
         self.position.sums = self._meter.read()
         self.position.train_seconds += seconds
+        met = {*self.position.nondeterministic_ops, *determinism.seen()}
+        self.position.nondeterministic_ops = sorted(met)
 
     def finish_epoch(self) -> None:
         """Evaluate if it is time, and write the epoch's row of metrics."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as safetensors_bytes
 
-from suite import checkpoint, choices, features, select
+from suite import checkpoint, choices, determinism, features, select
 from suite.config import RunConfig, RunSpec
 from suite.engine import Trainer
 from suite.models import count_macs, count_parameters, weights_sha256
@@ -69,6 +69,9 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
             "weights_sha256": weights_sha256(weights),
             "provenance": {
                 **provenance(trainer.fabric.device, config.method.name),
+                **determinism.record(
+                    trainer.position.nondeterministic_ops, trainer.position.device_kinds
+                ),
                 "started": started,
                 "finished": now(),
             },

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 
+from suite import determinism
 from suite.build import Ground, build_trainer, make_fabric
 from suite.config import RunSpec, Runtime
 from suite.engine import Trainer
@@ -51,7 +52,7 @@ def run_packed(
     started = now()
     for spec in missing:
         code_of_run(spec.config.method.name)  # as it is now, whatever is edited while it trains
-    with ExitStack() as logs:
+    with ExitStack() as logs, determinism.watch():
         try:
             for spec, directory in missing.items():
                 directory.start(spec.model_dump(mode="json"))
