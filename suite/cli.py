@@ -1,11 +1,13 @@
 """The command line. It reads the environment and the arguments; the work is done elsewhere.
 
-Exit status: 0 all went well, 1 a run failed, 2 something that the user can mend was wrong (a name,
-a value, missing data, a damaged file), 130 interrupted.
+Exit status: 0 all went well, 1 a run failed or could not be sent, 2 something that the user can
+mend was wrong (a name, a value, missing data, a damaged file), 3 a fault of the suite itself (its
+traceback is in the file that the message names), 130 interrupted.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from suite.cli_common import TRACEBACK, common, told
 from suite.cli_options import (
     Accelerator,
     CheckpointSeconds,
@@ -27,19 +30,22 @@ from suite.cli_options import (
     Threads,
     Tracker,
     Workers,
+    experiments_that_ship,
     make_runtime,
+    searches,
 )
 from suite.cli_single import commands
 from suite.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Benchmark suite for knowledge distillation: DSKD beside KD, FitNet, CRD, DKD and more.",
 )
 app.add_typer(commands)
+app.callback()(common)
 console = Console(soft_wrap=True)
+FAULT_OF_THE_SUITE = 3
 WANDB_SECONDS = 30
 """How long to wait for one answer of W&B."""
 
@@ -58,6 +64,16 @@ def sweep(
     ] = None,
     detach: Annotated[
         bool, typer.Option(help="SLURM: leave once the jobs are submitted; see status, cancel.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Train the experiment's students again; their old records are set aside.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be trained; start nothing.")
     ] = False,
     report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
     runs_root: RunsRoot = Path("runs"),
@@ -90,8 +106,10 @@ def sweep(
     )
     given, place = tuple(settings or []), runs_root.resolve()
     closing = Closing(stem(experiment), given, place, report, sync=tracker == "wandb")
-    how = How(executor, jobs, cluster, detach, closing)
+    how = How(executor, jobs, cluster, detach, force, dry_run, closing)
     summary = launch(experiment, given, runtime, how, console)
+    if dry_run:
+        raise typer.Exit(summary.exit_status)
     if summary.detached:
         return
     if summary.on_slurm and tracker == "wandb":  # the jobs' nodes may have had no network
@@ -104,7 +122,11 @@ def sweep(
 @app.command()
 def search(
     name: Annotated[
-        str, typer.Argument(help="A search that ships with the suite, or a path to your own YAML.")
+        str,
+        typer.Argument(
+            help="A search that ships with the suite, or a path to your own YAML.",
+            autocompletion=searches,
+        ),
     ] = "dskd_digits_search",
     settings: Settings = None,
     trials: Annotated[
@@ -161,7 +183,10 @@ def search(
 def report(
     experiments: Annotated[
         list[str] | None,
-        typer.Argument(help="One experiment (default: dskd_digits), or several in one report."),
+        typer.Argument(
+            help="One experiment (default: dskd_digits), or several in one report.",
+            autocompletion=experiments_that_ship,
+        ),
     ] = None,
     settings: Settings = None,
     source: Annotated[
@@ -282,12 +307,18 @@ def _report(runs_root: Path, manifest: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: a fault the user can mend is one message and exit status 2."""
+    """Entry point: a fault the user can mend is one message and exit status 2, another one 3."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
         app(arguments)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    except Exception as error:
+        if "--traceback" in words or os.environ.get(TRACEBACK):
+            raise
+        sys.stderr.write(f"{told(error, words)}\n")
+        sys.exit(FAULT_OF_THE_SUITE)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+
+def experiments_that_ship(begin: str) -> list[str]:
+    """Completions of the shell."""
+    return _shipped("experiments", begin)
+
+
+def searches(begin: str) -> list[str]:
+    """Completions of the shell."""
+    return _shipped("searches", begin)
+
+
+def methods(begin: str) -> list[str]:
+    """Completions of the shell, after a ``+`` too."""
+    from suite.methods import names
+
+    parts, plus, last = begin.rpartition("+")
+    return [f"{parts}{plus}{name}" for name in names() if name.startswith(last)]
+
+
+def _shipped(kind: str, begin: str) -> list[str]:
+    """Stems under ``sweeps/<kind>``; read here, since a completion must not import torch."""
+    files = sorted(item.name for item in (resources.files("sweeps") / kind).iterdir())
+    stems = [name.removesuffix(".yaml") for name in files if name.endswith(".yaml")]
+    return [stem for stem in stems if stem.startswith(begin)]
+
+
 Experiment = Annotated[
-    str, typer.Argument(help="An experiment that ships with the suite, or a path to your own YAML.")
+    str,
+    typer.Argument(
+        help="An experiment that ships with the suite, or a path to your own YAML.",
+        autocompletion=experiments_that_ship,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

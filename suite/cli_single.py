@@ -22,6 +22,7 @@ from suite.cli_options import (
     Workers,
     make_runtime,
 )
+from suite.cli_options import methods as completions
 
 if TYPE_CHECKING:
     from suite.config import Runtime
@@ -78,7 +79,8 @@ def train(
 @commands.command(name="methods")
 def list_methods(
     names: Annotated[
-        list[str] | None, typer.Argument(help="E.g. dkd crd+kd; default: all.")
+        list[str] | None,
+        typer.Argument(help="E.g. dkd crd+kd; default: all.", autocompletion=completions),
     ] = None,
 ) -> None:
     """What methods read, what they add to training and to the deployed network, their papers."""

@@ -15,7 +15,8 @@ from suite import limits
 from suite.config import RunSpec, Runtime
 from suite.errors import UserError
 from suite.record import read_json
-from sweeps import other_code
+from sweeps import other_code, preview
+from sweeps.again import set_aside
 from sweeps.closing import Closing
 from sweeps.cluster import Cluster, Executor, choose, room
 from sweeps.expand import Plan, expand
@@ -62,6 +63,10 @@ class How:
     """YAML with what a SLURM job asks for."""
     detach: bool = False
     """Leave once SLURM has the jobs."""
+    force: bool = False
+    """Train again what is finished; the old records are set aside."""
+    dry_run: bool = False
+    """Only tell what would be trained."""
     closing: Closing | None = None
     """What a last SLURM job does after all others, so that the launcher need not stay."""
 
@@ -85,6 +90,12 @@ def launch(
     else:
         cluster.check(runtime)
     plan = expand(experiment, settings, runtime)
+    if how.dry_run:
+        return _preview(plan, runtime, how, cluster, console)
+    if how.force:
+        moved = set_aside(plan.runs, runtime.runs_root)
+        place = f", now in {moved[0].parent}" if moved else ""
+        console.print(f"--force: {len(moved)} records set aside{place}", highlight=False)
     manifest = plan.write_manifest(runtime.runs_root)
     since = manifest.stat().st_mtime  # by the clock of the files that failures leave
     missing = [s for s in plan.runs if not directory_of(s, runtime.runs_root).finished()]
@@ -102,6 +113,28 @@ def launch(
     if possible:
         sweep.train(possible)
     return sweep.summary(manifest)
+
+
+def _preview(
+    plan: Plan, runtime: Runtime, how: How, cluster: Cluster | None, console: Console
+) -> Summary:
+    from suite.preflight import check
+
+    again = {spec for spec in plan.runs if how.force and spec.role != "teacher"}
+    missing = [
+        spec
+        for spec in plan.runs
+        if spec in again or not directory_of(spec, runtime.runs_root).finished()
+    ]
+    finished = len(plan.runs) - len(missing)
+    console.print(f"{plan.experiment}: {len(plan.runs)} runs, {finished} finished before")
+    findings = check(missing, runtime, room(cluster, runtime))
+    told = preview.lines(missing, findings, runtime, cluster, how.jobs)
+    for line in [*_teachers_from_elsewhere(plan), *told]:
+        console.print(line, highlight=False, markup=False)
+    return Summary(
+        plan.manifest_path(runtime.runs_root), finished, (), mendable=bool(findings.faults)
+    )
 
 
 def _teachers_from_elsewhere(plan: Plan) -> list[str]:

@@ -66,15 +66,9 @@ class Worker:
         return State.FAILED if state is State.READY and spec in self._gone_wrong else state
 
     def _groups(self, ready: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
-        """Runs to train side by side: those that can share a pack, as many as may."""
-        from suite.pack import at_once, shared
-
-        groups: dict[Hashable, list[RunSpec]] = {}
-        for spec in ready:
-            groups.setdefault(shared(spec.config), []).append(spec)
-        for group in groups.values():
-            size = at_once(group[0].config, self.runtime) if self.run_packed is not None else 1
-            yield from (group[first : first + size] for first in range(0, len(group), size))
+        if self.run_packed is None:
+            return ([spec] for spec in ready)
+        return packs(ready, self.runtime)
 
     def _try(self, group: Sequence[RunSpec]) -> bool:
         """Claim and train what others have not claimed of a group; False if that is nothing."""
@@ -128,6 +122,18 @@ class Worker:
             directory_of(spec, self.runtime.runs_root).write_failure(error)
         except UserError as unwritten:  # a full disk, say
             log.warning("%s", unwritten)
+
+
+def packs(specs: Sequence[RunSpec], runtime: Runtime) -> Iterator[list[RunSpec]]:
+    """Runs to train side by side: those that can share a pack, as many as may."""
+    from suite.pack import at_once, shared
+
+    groups: dict[Hashable, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(shared(spec.config), []).append(spec)
+    for group in groups.values():
+        size = at_once(group[0].config, runtime)
+        yield from (group[first : first + size] for first in range(0, len(group), size))
 
 
 def _stop_or_lost(claims: Collection[Claim], should_stop: Callable[[], bool]) -> Callable[[], bool]:

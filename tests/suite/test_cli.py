@@ -1,9 +1,11 @@
 """The command line as a new user meets it: clear messages, exit statuses, nothing lost."""
 
 import json
+import re
 
 import pytest
 
+from suite.claims import claim
 from suite.cli import main
 
 TINY = "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=64 epochs=1 seeds=[0]"
@@ -173,3 +175,49 @@ def test_a_teachers_missing_file_is_told_before_anything_is_trained(capsys, tmp_
     assert f"teacher cifar_resnet20: {tmp_path}/none.pth, not trained here" in out
     assert f"left out: kd: cannot read weights {tmp_path}/none.pth: No such file" in out
     assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+def test_a_dry_run_tells_what_would_be_trained_and_writes_nothing(capsys, tmp_path):
+    settings = f"{TINY} methods=[scratch,kd,crd] crd.feature_dim=10000000000"
+    status, out, _ = sweep(capsys, tmp_path, settings, "--dry-run")
+    assert status == 2  # crd cannot work
+    assert "dskd_digits: 4 runs, 0 finished before" in out
+    assert "dry run: 3 runs would be trained, 1 left out" in out
+    assert "  student kd: cifar_resnet8/cifar_resnet8, 1 epochs, seeds 0\n" in out
+    assert "memory: crd keeps 5120.0 GB" in out
+    assert "left out: crd: " in out
+    assert re.search(r"on this machine: \d+ workers?, 3 packs of at most 1 runs", out)
+    assert list(tmp_path.iterdir()) == []
+    settings = f"{TINY} methods=[scratch]"
+    sweep(capsys, tmp_path, settings)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    status, out, _ = sweep(capsys, tmp_path, settings, "--dry-run")
+    assert status == 0
+    assert "0 runs would be trained" in out
+    assert "1 runs would be" in sweep(capsys, tmp_path, settings, "--dry-run", "--force")[1]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_force_trains_students_again_and_keeps_their_old_records(capsys, tmp_path):
+    settings = f"{TINY} methods=[scratch,kd]"
+    sweep(capsys, tmp_path, settings)
+    old = {path.parent: path.read_bytes() for path in tmp_path.glob("*/*/result.json")}
+    teacher = next(path for path in old if path.parent.name == "teachers")
+    status, out, _ = sweep(capsys, tmp_path, f"{TINY} methods=[scratch,kd]", "--force")
+    assert status == 0
+    assert f"--force: 2 records set aside, now in {tmp_path}/dskd_digits/aside" in out
+    assert "3 of 3 runs finished" in out
+    for folder, content in old.items():
+        if folder == teacher:
+            assert (folder / "result.json").read_bytes() == content
+            continue
+        (aside,) = (tmp_path / "dskd_digits" / "aside").glob(f"{folder.name}-*")
+        assert (aside / "result.json").read_bytes() == content
+        assert (folder / "result.json").read_bytes() != content  # the time at least
+        again, before = (json.loads((at / "result.json").read_text()) for at in (folder, aside))
+        assert again["weights_sha256"] == before["weights_sha256"]
+    with claim(tmp_path / "dskd_digits" / aside.name[:16]):
+        status, _, err = sweep(capsys, tmp_path, settings, "--force")
+    assert status == 2
+    assert "is being trained by process" in err
+    assert len(list((tmp_path / "dskd_digits" / "aside").iterdir())) == 2
