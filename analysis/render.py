@@ -61,6 +61,11 @@ class Table:
     caption: str = ""
     notes: Sequence[str] = ()
 
+    def part(self, places: Sequence[int]) -> Table:
+        """These of its columns."""
+        rows = [replace(row, cells=[row.cells[place] for place in places]) for row in self.rows]
+        return replace(self, columns=[self.columns[place] for place in places], rows=rows)
+
     def texts(self, header: str) -> set[str]:
         """What the cells of a column say."""
         place = [column.header for column in self.columns].index(header)
