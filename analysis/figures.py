@@ -22,11 +22,11 @@ from analysis.picture import Picture
 from analysis.plots.cost import cost_figure
 from analysis.plots.curves import curves_figure
 from analysis.plots.densities import Ridge, centred_norms, densities_figure
-from analysis.plots.embedding import Cloud, embedding_figure
+from analysis.plots.embedding import CLASSES, Cloud, embedding_figure
 from analysis.plots.gaps import gap_accuracy_figure, gap_epochs_figure, gaps_figure
 from analysis.plots.ranks import rank_figure
 from analysis.plots.sensitivity import sensitivity_figure
-from analysis.plots.style import DENOISED, STUDENT, TEACHER, colours, markers
+from analysis.plots.style import DENOISED, STUDENT, TEACHER, colours, markers, titled
 from analysis.plots.trajectory import health_figure, trajectory_figure
 from analysis.records import FINISHED
 from analysis.tables.cost import SHARED_TIME, trained_together
@@ -37,6 +37,8 @@ PANELS = 12
 """Embeddings and densities show at most so many methods: the first of the experiment."""
 RANKED = 24
 """Methods in a critical-difference diagram at most."""
+PER_METHOD = ("embedding", "tsne", "densities", "trajectory")
+"""What shows them."""
 TSNE_SEED = 0
 
 
@@ -54,7 +56,7 @@ CAPTIONS = {
     "ones single runs; ρ is Spearman's rank correlation of the means.",
     "embedding": "held-out images in the plane of the teacher's two principal axes; the student's "
     "features reach it through the best linear map from training images. Numbers are the teacher's "
-    "class means, lines lead to the student's. First seed.",
+    f"means of the first classes, {CLASSES} at most; lines lead to the student's. First seed.",
     "tsne": "joint t-SNE of teacher and student features of held-out images (the student's through "
     "the best linear map from training images), one embedding for all methods. First seed.",
     "densities": "angle to the teacher's feature of the same image, and norm of the centred "
@@ -62,7 +64,8 @@ CAPTIONS = {
     "trajectory": "the feature while it is denoised: probability that the teacher's head gives "
     "the label (mean over held-out images, the band holds the middle half of them), and Fréchet "
     "distance to the teacher's features over their total variance. First seed.",
-    "health": "health figures logged in training: mean over runs, the band is their range.",
+    "health": "what methods log of themselves in training; `diagnostics` in a method's file says "
+    "what each figure is. Mean over runs, the band is their range.",
 }
 
 
@@ -81,12 +84,21 @@ class Pictures:
     def of_column(self, number: int) -> Iterator[Picture]:
         """The pictures of one column of the accuracy table."""
         key, name = self.grid.columns[number], self.grid.column_names()[number]
+        networks = self.grid.networks(key)
+        name = name if name == networks else f"{networks} ({name})"
         suffix = f"-{number + 1}" if len(self.grid.columns) > 1 else ""
         for stem, caption in CAPTIONS.items():
             draw = partial(getattr(self, stem.replace("-", "_")), key)
-            if stem == "cost" and trained_together(self._finished(key)) != "1":
-                caption = f"{caption} {SHARED_TIME}"
-            yield Picture(f"{stem}{suffix}", f"{name}: {caption}", draw, key.pair)
+            whole = " ".join([f"{name}: {caption}", *self._remarks(stem, key)])
+            yield Picture(f"{stem}{suffix}", whole, draw, key.pair)
+
+    def _remarks(self, stem: str, key: ColumnKey) -> Iterator[str]:
+        """What a caption must add for these runs."""
+        if stem == "cost" and trained_together(self._finished(key)) != "1":
+            yield SHARED_TIME
+        left_out = self.grid.labels[PANELS:]
+        if stem in PER_METHOD and left_out:
+            yield f"Not drawn, beyond {PANELS} methods: {', '.join(left_out)}."
 
     def of_all(self) -> Iterator[Picture]:
         """The pictures that take all columns together."""
@@ -114,7 +126,7 @@ class Pictures:
         return curves_figure(
             table.dropna(subset=[metric]),
             metric,
-            f"{self.grid.place(key)}: {split} accuracy",
+            titled(f"{self.grid.networks(key)}: {split} accuracy"),
             [label for label in self.grid.labels if label in set(table["label"])],
             self.colours,
             stats.mean(teacher) if len(teacher) else None,
@@ -138,7 +150,7 @@ class Pictures:
         runs = runs[(runs["train_seconds"] > 0) & runs["accuracy"].notna()]
         if runs["label"].nunique() < 2:
             return None
-        return cost_figure(runs, self.grid.place(key), self.colours, self.markers)
+        return cost_figure(runs, titled(self.grid.networks(key)), self.colours, self.markers)
 
     def sensitivity(self, key: ColumnKey) -> Figure | None:
         """Accuracy over two options of one method."""
@@ -150,7 +162,9 @@ class Pictures:
             options = variants.grid_options(own)
             if options is not None:
                 own = self._with_accuracy(own)
-                return sensitivity_figure(own, *options, f"{method}, {self.grid.place(key)}")
+                return sensitivity_figure(
+                    own, *options, titled(f"{method}, {self.grid.networks(key)}")
+                )
         return None
 
     def gap(self, key: ColumnKey) -> Figure | None:
@@ -239,7 +253,7 @@ class Pictures:
                 distances |= {} if found is None else {label: found}
         if not surprise:
             return None
-        return trajectory_figure(surprise, distances, self.grid.place(key), self.colours)
+        return trajectory_figure(surprise, distances, self.grid.networks(key), self.colours)
 
     def health(self, key: ColumnKey) -> Figure | None:
         """Diagnostics over epochs."""

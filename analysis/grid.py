@@ -164,6 +164,14 @@ class Grid:
             for column in self.columns
         ]
 
+    def networks(self, column: ColumnKey) -> str:
+        """``cifar_resnet20 → cifar_resnet8``: names of the networks, and :meth:`place` where two
+        columns have the same.
+        """
+        names = {key: pair_name("/".join(filter(None, self.models(key)))) for key in self.columns}
+        name = names[column]
+        return name if list(names.values()).count(name) == 1 else f"{name}, {self.place(column)}"
+
     def place(self, column: ColumnKey) -> str:
         """``teacher → student``, with what else tells this column from the others."""
         return place_names(self.columns)[column]

@@ -82,12 +82,15 @@ class Board:
 
     def __rich__(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column()
+        table.add_column(no_wrap=False, overflow="fold")
         for spec, state in self.states.items():
             if state is State.RUNNING:
                 table.add_row("[cyan]running[/]", self.line(spec))
             elif state is State.FAILED:
                 table.add_row("[red]failed[/]", self.line(spec))
-        return Group(table, Text(self.counts() + self.time_left()))
+        summary = Text(self.counts() + self.time_left(), no_wrap=False, overflow="fold")
+        return Group(table, summary)  # broken into lines on a narrow terminal, never cut
 
     def _epochs(self) -> int:
         return sum(self._epochs_of(spec) for spec in self._specs)

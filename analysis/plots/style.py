@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -22,6 +23,7 @@ COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00", "#D
 """Okabe and Ito's palette without its yellow."""
 MARKERS = "osD^vPX*<>hp"
 TEACHER, STUDENT, DENOISED = "#7f7f7f", "#0072B2", "#D55E00"
+TITLE_CHARACTERS = 46
 MARGIN_INCHES, LABEL_INCHES = 0.62, 0.122
 """Height of title and axis text of a figure, and of one line of 7 pt."""
 
@@ -134,6 +136,11 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
             ha="left",
             arrowprops=line,
         )
+
+
+def titled(text: str) -> str:
+    """A title in lines that one column holds."""
+    return "\n".join(textwrap.wrap(text, TITLE_CHARACTERS))
 
 
 def height_for(labels: int, least: float = 2.4) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from analysis.features import Array
 from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, height_for, label_ends, legend, line
@@ -76,6 +77,10 @@ def _scale_steps(axes: Axes, count: int) -> None:
     axes.set_xlabel("sampling step (0: noised, last: denoised)")
 
 
+LOG_FROM = 1000.0
+"""Largest over smallest value from which an axis is logarithmic."""
+
+
 def health_figure(
     epochs: pd.DataFrame, names: Sequence[str], colours: Mapping[str, str], columns: int = 4
 ) -> Figure:
@@ -96,7 +101,7 @@ def health_figure(
     grid[0, 0].set_xlim(epochs["epoch"].min(), epochs["epoch"].max())
     figure.supxlabel("epoch", fontsize=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    if len(labels) > 1:
+    if labels:
         legend(figure, handles, labels, loc="outside upper right")
     return figure
 
@@ -113,4 +118,10 @@ def _health(axes: Axes, epochs: pd.DataFrame, name: str, colours: Mapping[str, s
     title = name.removeprefix("diagnostics/").replace("_", " ").replace("percent", "%")
     axes.set_title(title, fontweight="normal", fontsize=7)
     axes.grid(axis="y")
-    axes.locator_params(axis="y", nbins=4)
+    values = epochs[name].to_numpy(float)
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() > LOG_FROM * values.min():
+        axes.set_yscale("log")
+    else:
+        axes.locator_params(axis="y", nbins=4)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
