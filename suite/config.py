@@ -36,7 +36,9 @@ class ConfigError(UserError):
 class Closed(BaseModel):
     """Frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class FolderContents(Closed):
@@ -61,6 +63,7 @@ class DataConfig(Closed):
     """``train`` keeps the validation images out of training; ``trainval`` trains on both, as the
     published numbers do, and then has no validation accuracy."""
     eval_splits: tuple[Literal["val", "test"], ...] = ("val", "test")
+    """What is evaluated over training."""
     train_limit: int | None = Field(None, ge=2)
     """Train on this many images, a fixed stratified choice."""
     classes: int | None = Field(None, ge=2)
@@ -122,16 +125,21 @@ class OptimizerConfig(Closed):
     """timm's optimizer by name. In timm ``momentum`` is plain SGD, ``sgd`` is Nesterov's."""
 
     name: str = "momentum"
+    """timm's name: ``momentum`` is plain SGD, ``sgd`` is Nesterov's, ``adamw`` ..."""
     lr: float = Field(gt=0)
+    """Learning rate at the start, after warm-up."""
     lr_batch_size: int | None = Field(None, ge=1)
     """The batch size that ``lr`` is for: it is scaled in proportion to ``train.batch_size`` (the
     linear rule of Goyal et al. 2017, Sec. 2.1). None: ``lr`` as it is. The number of devices never
     changes it, since the batch size counts the images of all devices."""
     momentum: float = Field(0.9, ge=0, lt=1)
+    """Of optimizers that have one."""
     weight_decay: float = Field(0.0, ge=0)
+    """As timm's optimizer applies it."""
     decay_norm_and_bias: bool = True
     """False: no weight decay on biases and normalisation layers."""
     clip_grad_norm: float | None = Field(None, gt=0)
+    """Largest norm of the gradient of a step; None: not clipped."""
 
     def at(self, batch_size: int) -> OptimizerConfig:
         """The same with the learning rate for so many images a step, over all devices."""
@@ -143,12 +151,17 @@ class ScheduleConfig(Closed):
     """Learning rate over epochs."""
 
     name: Literal["multistep", "cosine", "constant"] = "cosine"
+    """Its shape after warm-up."""
     milestones: tuple[int, ...] = ()
     """``multistep``: the last epoch (from 1) before each drop, as RepDistiller counts."""
     decay_rate: float = Field(0.1, gt=0, le=1)
+    """``multistep``: the rate is multiplied by it at each milestone."""
     warmup_epochs: int = Field(0, ge=0)
+    """Epochs in which the rate rises to its start."""
     warmup_lr: float = Field(1e-5, ge=0)
+    """Where that rise begins."""
     min_lr: float = Field(0.0, ge=0)
+    """``cosine``: where it ends."""
 
 
 Precision = Literal["32-true", "tf32", "bf16-mixed", "16-mixed"]
@@ -158,6 +171,7 @@ class TrainConfig(Closed):
     """The loop."""
 
     epochs: int = Field(ge=1)
+    """Passes over the training images."""
     batch_size: int = Field(64, ge=2)
     """Images per optimizer step over all devices."""
     eval_every: int = Field(1, ge=1)

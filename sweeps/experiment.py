@@ -26,23 +26,32 @@ class ModelEntry(Closed):
     name: str | None = None
     """timm's name; None when the entry's own name is that."""
     options: Section = {}
+    """Further arguments of ``timm.create_model`` (``img_size``, ``widths`` ...)."""
     pretrained: bool = False
     """As a teacher: take timm's pretrained weights instead of training."""
     checkpoint: str | None = None
     """As a teacher: take the weights in this file instead of training."""
     data: Section = {}
+    """Fields of the section for runs that train this network; so the three below."""
     optimizer: Section = {}
+    """Fields of the section."""
     schedule: Section = {}
+    """Fields of the section."""
     train: Section = {}
+    """Fields of the section."""
 
 
 class Sections(Closed):
     """Overrides of the sections of a run."""
 
     data: Section = {}
+    """Fields of the section; so the three below."""
     optimizer: Section = {}
+    """Fields of the section."""
     schedule: Section = {}
+    """Fields of the section."""
     train: Section = {}
+    """Fields of the section."""
 
     def as_dict(self) -> dict[str, Section]:
         """The sections alone."""
@@ -53,7 +62,9 @@ class Recipe(Sections):
     """How networks are trained: shared by experiments."""
 
     extends: str | None = None
+    """Another recipe, by name or path, that this one changes."""
     models: dict[str, ModelEntry] = {}
+    """Name -> network and what its training needs."""
     methods: dict[str, Section] = {}
     """Method -> options that differ from the method's own defaults."""
     pairs: dict[str, dict[str, Section]] = {}
@@ -69,8 +80,13 @@ class MethodEntry(Closed):
     """One row of the table: a method, possibly with other options and a label of its own."""
 
     name: str
+    """A method, or several joined by ``+``."""
     label: str | None = None
+    """Of the row; None: the method's name. Each label once."""
     options: Section = {}
+    """The method's options (``dskd-bench methods`` lists them). Instead of one value, ``grid``
+    beside ``name`` gives lists: ``{name: kd, grid: {temperature: [2, 4]}}`` is a row for each
+    point."""
 
 
 def _rows_of(item: Any) -> list[Any]:
@@ -101,15 +117,19 @@ class Experiment(Sections):
     """Recipe x pairs x methods x seeds."""
 
     recipe: str
+    """How networks are trained: a recipe that ships, or a path to your own."""
     pairs: list[str] = Field(min_length=1)
     """``TEACHER/STUDENT``: timm names or names of the recipe's or experiment's models."""
     methods: list[MethodEntry] = Field(min_length=1)
+    """The rows of the table; a name alone is a row with the recipe's options."""
     seeds: list[int] = Field(min_length=1)
+    """Every row is trained once with each."""
     teacher_seed: int = Field(0, ge=0)
     """One teacher for all seeds of the students, as the field does it."""
     teacher: Sections = Sections()
     """Overrides for teacher runs only."""
     models: dict[str, ModelEntry] = {}
+    """Networks beside the recipe's, or in place of them, under a short name for ``pairs``."""
     tuned: str | None = None
     """Settings of the methods that this search tuned (``tuned/<search>``, or a folder's
     path); a row's own options win."""
