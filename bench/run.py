@@ -18,6 +18,9 @@ from rich.table import Table
 
 from bench import registry
 from bench.registry import Figure, Settings, Spread
+from suite import limits, machine
+from suite.build import device_of
+from suite.config import Runtime, parse
 from suite.provenance import provenance
 from suite.record import now, write_json
 
@@ -31,10 +34,15 @@ def main(
     command: str,
     console: Console,
 ) -> bool:
-    """:func:`run` on the device that ``accelerator`` names, with all cores unless ``threads``."""
-    cuda = accelerator != "cpu" and torch.cuda.is_available()
-    cores = len(os.sched_getaffinity(0))
-    settings = Settings(device="cuda" if cuda else "cpu", threads=threads or cores, **options)
+    """:func:`run` on the device that ``accelerator`` names, with all cores unless ``threads``.
+
+    Raises :class:`suite.errors.UserError` for a device or threads that are not there.
+    """
+    runtime = parse(Runtime, {"accelerator": accelerator, "threads": threads}, "command line")
+    limits.check(runtime, jobs=None)
+    settings = Settings(
+        device=device_of(runtime).type, threads=threads or machine.cores(), **options
+    )
     return run(names, settings, folder, command, console)
 
 
@@ -87,7 +95,7 @@ def _measure(name: str, settings: Settings) -> list[Figure]:
 
 
 def _machine() -> dict[str, Any]:
-    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()
+    cores, load = machine.cores(), os.getloadavg()
     return {"cores": cores, "load": load, "os": platform.platform()}
 
 

@@ -92,3 +92,8 @@ def test_both_forms_of_the_contrast_see_the_same_positive_and_move_the_banks(mon
             assert set(changed.tolist()) == set(work.index.tolist())
             moved = torch.nn.functional.normalize((old[work.index] + anchor.detach()) / 2, dim=1)
             torch.testing.assert_close(bank[work.index], moved)
+
+
+def test_more_threads_than_cores_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"--threads 2000: this machine has \d+ cores?"):
+        run.main([], "cpu", 2000, {}, tmp_path, "dskd-bench bench", Console())
