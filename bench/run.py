@@ -41,7 +41,9 @@ def main(
     runtime = parse(Runtime, {"accelerator": accelerator, "threads": threads}, "command line")
     limits.check(runtime, jobs=None)
     settings = Settings(
-        device=device_of(runtime).type, threads=threads or machine.cores(), **options
+        device="cuda" if device_of(runtime).type == "cuda" else "cpu",
+        threads=threads or machine.cores(),
+        **options,
     )
     return run(names, settings, folder, command, console)
 
