@@ -49,7 +49,8 @@ CAPTIONS = {
     "method, small ones single runs.",
     "sensitivity": "accuracy over two options of a method, mean ± standard deviation; bold: best.",
     "gap": "distance between student and teacher features on held-out images. Large marks are "
-    "means, ticks single runs; 95 % intervals: broad over runs, thin over images.",
+    "means, ticks single runs (no ends of intervals); 95 % intervals: broad over runs, thin over "
+    "images, cut where they reach beyond the panel.",
     "gap-epochs": "the gap over training: mean over the first runs of a method, the band is their "
     "range; lower is closer but for CKA. Held-out images.",
     "gap-accuracy": "does closing the gap buy accuracy? Large marks are means of a method, small "
