@@ -18,6 +18,7 @@ from suite.distiller import Batch, Distiller, Setup
 from suite.engine import Trainer
 from suite.errors import UserError
 from suite.evaluate import evaluate
+from suite.precision import Autocast
 from suite.record import RunDirectory
 from suite.rng import Draws, derive_seed, generator, seeded_globals
 from suite.step import Step
@@ -81,16 +82,19 @@ def make_fabric(config: RunConfig, runtime: Runtime) -> Fabric:
         torch.set_num_threads(threads)
     precision = config.train.precision
     determinism.enforce(runtime.deterministic, precision)
-    if precision in ("16-mixed", "tf32") and device_of(runtime).type != "cuda":
-        raise UserError(f"train.precision {precision!r} needs a GPU; on a CPU: 32-true, bf16-mixed")
+    device = device_of(runtime).type
+    if precision == "tf32" and device != "cuda":
+        raise UserError(
+            "train.precision 'tf32' needs a GPU; on a CPU: 32-true, bf16-mixed, 16-mixed"
+        )
     alone = runtime.devices * runtime.nodes == 1
+    autocast = Autocast(precision, device)
     fabric = Fabric(
         accelerator=runtime.accelerator,
         devices=runtime.devices,
         num_nodes=runtime.nodes,
-        precision="32-true" if precision == "tf32" else precision,
         strategy="auto" if alone else distributed.strategy(),
-        plugins=[LightningEnvironment()] if alone else None,
+        plugins=[autocast, LightningEnvironment()] if alone else [autocast],
     )
     fabric.launch()
     return fabric

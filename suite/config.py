@@ -178,7 +178,9 @@ class TrainConfig(Closed):
     """Evaluate after every so many epochs; the last epoch always."""
     precision: Precision = "32-true"
     """``32-true`` is float32 on GPUs, too; ``tf32`` lets their tensor cores round the factors of
-    products to 10 bits, as torch's default does in convolutions."""
+    products to 10 bits, as torch's default does in convolutions. ``bf16-mixed`` and ``16-mixed``
+    compute the networks in half precision, on CPUs too; methods get float32 outputs and compute in
+    it. ``16-mixed`` scales the loss, each run by itself, and leaves out steps that overflow."""
     channels_last: bool = False
     """Always; without it, where it pays (see ``Runtime.fast``)."""
     batch_norm: Literal["global", "local"] = "global"

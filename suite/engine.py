@@ -26,6 +26,7 @@ from suite.evaluate import evaluate
 from suite.graphs import Graphed, Record
 from suite.meter import Meter
 from suite.optim import make_optimizer, make_schedule, match_layouts
+from suite.precision import LossScaler
 from suite.record import RunDirectory
 from suite.rng import derive_seed
 from suite.step import Step
@@ -92,7 +93,8 @@ class Trainer:
             config.optimizer.at(config.train.batch_size), step, fused=fused
         )
         self.schedule = make_schedule(config.schedule, self.optimizer, config.train.epochs)
-        self._module, self._optimizer = fabric.setup(step, self.optimizer)
+        self._module, _ = fabric.setup(step, self.optimizer)
+        self.scaler = LossScaler(config.train.precision, fabric.device.type, self.optimizer)
         self._parameters = [it for it in step.parameters() if it.requires_grad]
         self._replayed = Graphed(self._forward_and_backward, [stream], record, self._reads)
         self._steps_per_epoch = data.train.steps(config.train.batch_size, fabric.world_size)
@@ -116,7 +118,7 @@ class Trainer:
         """Make ready for the steps of the epoch in progress."""
         self.schedule.step(self.position.epoch - 1)
         self.step.train()
-        self._meter = Meter(self.position.sums, self.fabric)
+        self._meter = Meter(self.position.sums, self.fabric, skips=self.scaler.enabled)
         kinds, kind = self.position.device_kinds, self.fabric.device.type
         if kinds[-1:] != [kind]:
             kinds.append(kind)
@@ -135,11 +137,7 @@ class Trainer:
             computed = compute(batch.image, batch.label, batch.index, *said)
         for parameter, gradient in zip(self._parameters, computed.gradients, strict=True):
             parameter.grad = gradient  # a replay fills them but does not attach them
-        if self.config.optimizer.clip_grad_norm is not None:
-            self.fabric.clip_gradients(
-                self._module, self._optimizer, max_norm=self.config.optimizer.clip_grad_norm
-            )
-        self._optimizer.step()
+        self.scaler.step(self.config.optimizer.clip_grad_norm)
         self._meter.add(
             len(batch), computed.loss, computed.terms, computed.hits, computed.diagnostics
         )
@@ -159,7 +157,7 @@ class Trainer:
         with distributed.batch_norm(self.fabric, self.config.train.batch_norm):
             terms, hits = self._module(image, label, index, self._progress, logits, named)
         loss = torch.stack(list(terms.values())).sum()
-        self.fabric.backward(loss)
+        self.fabric.backward(self.scaler.scale(loss))
         return _Computed(
             loss.detach(),
             {name: term.detach() for name, term in terms.items()},
@@ -178,6 +176,11 @@ class Trainer:
     def finish_epoch(self) -> None:
         """Evaluate if it is time, and write the epoch's row of metrics."""
         position, train = self.position, self.config.train
+        if self.scaler.collapsed:
+            raise DivergedError(
+                f"the gradients overflow float16 in every step of epoch {position.epoch}: lower "
+                "optimizer.lr or the method's weights, or take train.precision=bf16-mixed"
+            )
         row = self._row()
         if position.epoch % train.eval_every == 0 or position.epoch == train.epochs:
             row |= self.evaluate()
@@ -209,7 +212,7 @@ class Trainer:
 
     def _row(self) -> dict[str, Any]:
         sums = dict(self.position.sums)
-        images, steps = sums.pop("images"), sums.pop("steps")
+        images, steps = sums.pop("images"), sums.pop("steps") or math.nan
         row: dict[str, Any] = {
             "epoch": self.position.epoch,
             "lr": self.optimizer.param_groups[0]["lr"],
@@ -225,7 +228,7 @@ class Trainer:
             "run_id": self.config.run_id,
             "step": self.step.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "precision": self.fabric.strategy.precision.state_dict(),
+            "precision": self.scaler.state_dict(),
             "position": vars(self.position),
             "method_stream": self.stream.get_state(),
             "global_streams": [distributed.stack(self.fabric, it) for it in self._globals],
@@ -251,7 +254,7 @@ class Trainer:
         self.step.load_state_dict(state["step"])
         self.optimizer.load_state_dict(state["optimizer"])
         match_layouts(self.optimizer)
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.scaler.load_state_dict(state["precision"])
         self.position = Position(**state["position"])
         streams = [
             of_ranks[self.fabric.global_rank % len(of_ranks)]

@@ -11,10 +11,14 @@ from torch import Tensor
 
 
 class Meter:
-    """Sums over an epoch, kept on the device and read once; of several ranks, their mean."""
+    """Sums over an epoch, kept on the device and read once; of several ranks, their mean.
 
-    def __init__(self, start: Mapping[str, float], fabric: Fabric) -> None:
+    ``skips``: steps whose loss is not finite were left out of training and count in no mean.
+    """
+
+    def __init__(self, start: Mapping[str, float], fabric: Fabric, *, skips: bool = False) -> None:
         self._fabric = fabric
+        self._skips = skips
         self._sums = {
             name: torch.tensor(value, dtype=torch.float64, device=fabric.device)
             for name, value in start.items()
@@ -30,9 +34,13 @@ class Meter:
     ) -> None:
         """Add one batch: losses and diagnostics are averaged over steps, hits over images."""
         one = torch.ones((), device=self._fabric.device)
-        found = {"images": one * images, "steps": one, "hits": hits, "train/loss": loss}
+        found = {"steps": one, "train/loss": loss}
         found |= {f"train/{name}": term for name, term in terms.items()}
         found |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
+        if self._skips:
+            made = torch.isfinite(loss)
+            found = {name: torch.where(made, value, 0.0) for name, value in found.items()}
+        found = {"images": one * images, "hits": hits, **found}
         for name, value in found.items():
             wide = value.detach().double()
             self._sums[name] = self._sums[name] + wide if name in self._sums else wide

@@ -34,9 +34,11 @@ class Step(nn.Module):
         teacher_logits: Tensor | None,
         teacher_taps: Mapping[str, Tensor],
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Loss terms in float32 and the student's number of hits on the batch.
+        """Loss terms and the student's number of hits on the batch.
 
-        The teacher's outputs hold at least the taps that the method reads; no logits: no teacher.
+        Autocast, where it is on, covers the student alone: methods get float32 and compute in
+        it whatever the precision. The teacher's outputs, float32 already, hold at least the taps
+        that the method reads; no logits: no teacher.
         """
         place = WatchedProgress(Progress(*progress), self.asked)
         student = self.student(image, self.distiller.student_taps()).float()
