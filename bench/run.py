@@ -65,7 +65,7 @@ def run(
         try:
             figures = _in_fresh_process(name, settings)
         except (RuntimeError, BrokenProcessPool, OSError) as error:
-            console.print(f"{name}: failed: {error}", style="red", markup=False)
+            console.print(f"{name}: failed: {error}", style="red")
             works = False
             continue
         record = {
@@ -81,7 +81,7 @@ def run(
         file = folder / f"{name}-{settings.device}.json"
         write_json(file, record)
         console.print(_table(name, figures))
-        console.print(f"[dim]{file}, {record['seconds']} s[/]\n")
+        console.print(f"{file}, {record['seconds']} s\n", style="dim")
     return works
 
 

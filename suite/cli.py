@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from suite.cli_common import TRACEBACK, common, told
 from suite.cli_options import (
@@ -36,6 +35,7 @@ from suite.cli_options import (
 )
 from suite.cli_single import commands
 from suite.errors import UserError
+from suite.terminal import terminal
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(commands)
 app.callback()(common)
-console = Console(soft_wrap=True)
+console = terminal()
 FAULT_OF_THE_SUITE = 3
 WANDB_SECONDS = 30
 """How long to wait for one answer of W&B."""
@@ -284,7 +284,7 @@ def _sync(runs_root: Path, experiment: str) -> int:
     from suite.tracker import sync as send
 
     summary = send(runs_root, experiment)
-    console.print(str(summary), markup=False)
+    console.print(str(summary))
     return summary.failed + summary.unsent
 
 

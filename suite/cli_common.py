@@ -9,13 +9,13 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from suite.errors import shortened
+from suite.terminal import terminal
 
 TRACEBACK = "DSKD_TRACEBACK"
 """Set: an unexpected fault ends with its traceback on the terminal."""
-console = Console(soft_wrap=True)
+console = terminal()
 
 
 def _print_version(wanted: bool) -> None:

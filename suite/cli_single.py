@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from suite.cli_options import (
     Accelerator,
@@ -23,12 +23,13 @@ from suite.cli_options import (
     make_runtime,
 )
 from suite.cli_options import methods as completions
+from suite.terminal import terminal
 
 if TYPE_CHECKING:
     from suite.config import Runtime
 
 commands = typer.Typer()
-console = Console(soft_wrap=True)
+console = terminal()
 
 
 @commands.command()
@@ -87,12 +88,12 @@ def list_methods(
     from suite.catalogue import STUDENT, TEACHER, TRAIN_IMAGES, catalogue
 
     for entry in catalogue(names):
-        console.print(f"[bold]{entry.name}[/bold]  {entry.paper}", soft_wrap=True)
+        console.print(Text.assemble((entry.name, "bold"), f"  {entry.paper}"), soft_wrap=True)
         extra = f"{entry.train_parameters:,} to training, {entry.deploy_parameters:,} deployed"
         if entry.memory:
             extra += f", {entry.memory / 1e6:.0f} MB for {TRAIN_IMAGES:,} training images"
         console.print(f"  reads {entry.needs}\n  adds {extra}", highlight=False, soft_wrap=True)
-        console.print(f"  options: {entry.options}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  options: {entry.options}", highlight=False, soft_wrap=True)
     console.print(f"added: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")
 
 

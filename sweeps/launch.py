@@ -15,6 +15,7 @@ from suite import limits
 from suite.config import RunSpec, Runtime
 from suite.errors import UserError
 from suite.record import read_json
+from suite.terminal import terminal
 from sweeps import other_code, preview
 from sweeps.again import set_aside
 from sweeps.closing import Closing
@@ -82,7 +83,7 @@ def launch(
 
     Raises :class:`suite.errors.UserError` before anything starts when the experiment is wrong.
     """
-    console, how = console or Console(), how or How()
+    console, how = console or terminal(), how or How()
     cluster = choose(how.executor, how.cluster, how.jobs)
     if cluster is None:
         _check_slurm_is_not_needed(how, runtime)
@@ -103,11 +104,11 @@ def launch(
         f"{plan.experiment}: {len(plan.runs)} runs, {len(plan.runs) - len(missing)} finished before"
     )
     for line in _teachers_from_elsewhere(plan):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
     waiting = set(missing)
     finished = [spec for spec in plan.runs if spec not in waiting]
     if changed := other_code.note(finished, runtime.runs_root):
-        console.print(changed, highlight=False, markup=False)
+        console.print(changed, highlight=False)
     sweep = _Sweep(plan, runtime, since, how, cluster, console)
     possible = sweep.without_unsupported(missing) if missing else []
     if possible:
@@ -131,7 +132,7 @@ def _preview(
     findings = check(missing, runtime, room(cluster, runtime))
     told = preview.lines(missing, findings, runtime, cluster, how.jobs)
     for line in [*_teachers_from_elsewhere(plan), *told]:
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
     return Summary(
         plan.manifest_path(runtime.runs_root), finished, (), mendable=bool(findings.faults)
     )

@@ -158,9 +158,9 @@ def board(states: Sequence[RunState], *, everything: bool = False) -> Renderable
     shown = [it for it in states if everything or it.state not in QUIET]
     table = Table("run", "method", "student", "seed", "state", "", box=None, pad_edge=False)
     for it in shown[: None if everything else MOST_ROWS]:
-        seed, state = str(it.row["seed"]), f"[{STYLE.get(it.state, 'default')}]{it.state}[/]"
-        student, label = it.row["student"], it.row["label"]
-        table.add_row(it.row["run_id"], label, student, seed, state, Text(_progress(it)))
+        words = (str(it.row[name]) for name in ("run_id", "label", "student", "seed"))
+        state = Text(it.state, STYLE.get(it.state, "default"))
+        table.add_row(*map(Text, words), state, Text(_progress(it)))
     if shown:
         parts.append(table)
     if not everything and len(shown) > MOST_ROWS:
@@ -176,5 +176,6 @@ def _cells(states: Sequence[RunState]) -> Table:
     table = Table("pair", "method", "done", "", box=None, pad_edge=False)
     for (pair, label), found in cells.items():
         rest = ", ".join(f"{n} {state}" for state, n in found.items() if state != "finished")
-        table.add_row(pair, label, f"{found['finished']}/{found.total()}", rest)
+        done = f"{found['finished']}/{found.total()}"
+        table.add_row(*map(Text, (pair, label, done, rest)))
     return table

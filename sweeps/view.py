@@ -86,9 +86,9 @@ class Board:
         table.add_column(no_wrap=False, overflow="fold")
         for spec, state in self.states.items():
             if state is State.RUNNING:
-                table.add_row("[cyan]running[/]", self.line(spec))
+                table.add_row(Text("running", "cyan"), Text(self.line(spec)))
             elif state is State.FAILED:
-                table.add_row("[red]failed[/]", self.line(spec))
+                table.add_row(Text("failed", "red"), Text(self.line(spec)))
         summary = Text(self.counts() + self.time_left(), no_wrap=False, overflow="fold")
         return Group(table, summary)  # broken into lines on a narrow terminal, never cut
 

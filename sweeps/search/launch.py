@@ -15,6 +15,7 @@ from suite.claims import Claim, ClaimLost, claim, holder
 from suite.config import ConfigError, Runtime
 from suite.errors import UserError, listed
 from suite.record import TEACHERS
+from suite.terminal import terminal
 from sweeps.cluster import Cluster, Executor, choose, room
 from sweeps.local import workers_for
 from sweeps.search import export, tuned
@@ -72,7 +73,7 @@ def search(
     Raises :class:`UserError` before anything starts when the search is wrong, when somebody else
     drives it, and when it cannot go on.
     """
-    console = console or Console()
+    console = console or terminal()
     plan = load(name, settings, trials, runtime)
     if plan.name == TEACHERS:
         raise ConfigError(f"search {plan.name}: the name is taken by the teachers of all sweeps")
