@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench import registry
 from bench.registry import Figure, Settings, Spread
@@ -23,6 +24,13 @@ from suite.build import device_of
 from suite.config import Runtime, parse
 from suite.provenance import provenance
 from suite.record import now, write_json
+
+VERDICTS: dict[bool | None, str | tuple[str, str]] = {
+    True: ("met", "green"),
+    False: ("missed", "red"),
+    None: "",
+}
+"""Whether a figure meets its target -> how that is printed."""
 
 
 def main(
@@ -109,9 +117,9 @@ def _table(name: str, figures: Sequence[Figure]) -> Table:
         spread = n = ""
         if isinstance(value, Spread):
             spread, n = f"{_number(value.low)} – {_number(value.high)}", str(value.repeats)
-        verdict = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}[figure.meets_target]
+        verdict = VERDICTS[figure.meets_target]
         cells = f"{_number(figure.median)} {figure.unit}", spread, n, _target(figure)
-        table.add_row(figure.name, *cells, " ".join(filter(None, (verdict, figure.note))))
+        table.add_row(figure.name, *cells, Text.assemble(verdict, " ", figure.note))
     return table
 
 

@@ -146,16 +146,21 @@ def _teacher_choices(
     """The teacher's predicted classes on every split, from its own run where that kept them."""
     if config.teacher is None or teacher is None:
         return {}
-    kept: choices.Choices = {}
+    kept: choices.Choices | None = {}
+    run = None
     if config.teacher.run_id is not None:
         run = RunDirectory.of_teacher(runtime.runs_root, config.teacher.run_id)
         kept = choices.load(run, config.data)
-    return {
+    damaged, kept = kept is None, kept or {}
+    found = {
         split: kept[split].to(fabric.device)
         if split in kept and len(kept[split]) == len(images)
         else evaluate(fabric, teacher.model, images).choice
         for split, images in data.evals.items()
     }
+    if run is not None and damaged and fabric.is_global_zero:
+        choices.save(run, config.data, found)
+    return found
 
 
 def build_distiller(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +15,9 @@ from torch import Tensor
 from suite.config import DataConfig
 from suite.record import RunDirectory, write_atomically
 
+log = logging.getLogger(__name__)
+DAMAGED = (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error, zipfile.BadZipFile)
+"""What reading a torn, empty or foreign file raises."""
 Choices = dict[str, Tensor]
 """Split -> predicted classes [M] int64, in the order of the split."""
 
@@ -25,15 +30,18 @@ def save(run: RunDirectory, data: DataConfig, choices: Mapping[str, Tensor]) -> 
     write_atomically(run.choices, buffer.getvalue())
 
 
-def load(run: RunDirectory, data: DataConfig) -> Choices:
-    """The choices kept for the same images; empty where there are none or the file is damaged."""
+def load(run: RunDirectory, data: DataConfig) -> Choices | None:
+    """The choices kept for the same images; empty where there are none, None for a damaged file."""
     try:
         with np.load(run.choices) as arrays:
             if str(arrays["images"]) != _images(data):
                 return {}
             return {split: torch.from_numpy(arrays[split]) for split in arrays if split != "images"}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except FileNotFoundError:
         return {}
+    except DAMAGED as error:
+        log.warning("%s is damaged (%s): made anew", run.choices, error)
+        return None
 
 
 def _images(data: DataConfig) -> str:

@@ -97,11 +97,20 @@ def holder(run: Path, now: float | None = None) -> dict[str, Any] | None:
     try:
         age = (time.time() if now is None else now) - path.stat().st_mtime
         owner: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        _check(owner)
+    except (OSError, ValueError, LookupError, TypeError):  # damaged: nobody can hold it
         return None
     if owner["host"] == platform.node():
         return owner if is_alive(owner["pid"], owner["process_started"]) else None
-    return owner if age < EXPIRY_SECONDS else None
+    # A heartbeat from the future is of a clock that was set back since, so of nobody.
+    return owner if abs(age) < EXPIRY_SECONDS else None
+
+
+def _check(owner: dict[str, Any]) -> None:
+    """Raises LookupError or TypeError for what this module did not write."""
+    owner["process_started"], owner["token"]
+    if not (isinstance(owner["host"], str) and isinstance(owner["pid"], int)):
+        raise TypeError("host must be a text, pid a number")
 
 
 def _is_earlier_start(owner: dict[str, Any], job: str | None) -> bool:
@@ -139,7 +148,7 @@ def _owner() -> dict[str, Any]:
 def _token(path: Path) -> str | None:
     try:
         token: str = json.loads(path.read_bytes())["token"]
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
         return None
     return token
 

@@ -251,7 +251,11 @@ def cancel(
 @app.command()
 def sync(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
     """Send to W&B whatever it lacks of an experiment; can be repeated. Without a key: status 1."""
-    raise typer.Exit(1 if _sync(runs_root, experiment) else 0)
+    from suite.record import TEACHERS
+    from sweeps.manifest import stem
+
+    name = experiment if experiment == TEACHERS else stem(experiment)
+    raise typer.Exit(1 if _sync(runs_root, name) else 0)
 
 
 @app.command()

@@ -25,6 +25,8 @@ from pydantic import (
 
 from suite import methods
 from suite.errors import UserError, brief, listed, shortened
+from suite.names import experiment_name
+from suite.record import TEACHERS
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -229,6 +231,12 @@ class RunSpec(Closed):
     label: str
     """The row of the table: the method, with its variant if there are several."""
     recipe: str = "custom"
+
+    @model_validator(mode="after")
+    def _within_the_store(self) -> Self:
+        if self.role != "teacher" or self.experiment != TEACHERS:
+            experiment_name(self.experiment)
+        return self
 
     @property
     def run_id(self) -> str:

@@ -139,6 +139,8 @@ def _weights_of_run(run: RunDirectory) -> dict[str, Tensor]:
     result = run.read_result()
     if result is None:
         raise TeacherError(f"teacher run {run.path}: not finished (no result.json); train it first")
+    if not isinstance(result.get("weights_sha256"), str):
+        raise TeacherError(f"{run.result} is damaged: no weights_sha256; sweep again to mend it")
     try:
         weights = load_file(run.weights)
     except (SafetensorError, OSError) as error:

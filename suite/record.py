@@ -21,6 +21,7 @@ from suite.errors import UserError
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # the only way to read it is to set it
 
+TAIL_BYTES = 64
 TEACHERS = "teachers"
 """The experiment that holds the teachers of all experiments."""
 
@@ -64,19 +65,52 @@ def read_json(path: Path) -> Any | None:
         raise RecordError(f"{path} is damaged: {error}; delete it to make it anew") from None
 
 
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in ``path``, None if there is no file. Raises :class:`RecordError`."""
+    content = read_json(path)
+    if content is None and not path.exists():
+        return None
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise RecordError(f"{path} is damaged: no JSON object ({kind}); delete it to make it anew")
+    return content
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file up to the first torn or damaged line."""
+    """The rows of ``metrics.jsonl`` up to the first torn or damaged line."""
     rows: list[dict[str, Any]] = []
     try:
         lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return rows
     for line in lines:
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             break
+        if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
+            break
+        rows.append(row)
     return rows
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether a JSON object is there to its last brace: two reads, whatever its length.
+
+    ``write_json`` leaves the brace that closes the object alone on the last line, so that what is
+    cut off anywhere ends otherwise. ``{}`` says nothing and counts as damaged.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            head = os.pread(file.fileno(), 1, 0)
+            tail = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
+    except OSError:
+        return False
+    end = tail.rstrip()
+    last_line = end.rpartition(b"\n")[2]
+    whole = last_line == b"}" or (b"\n" not in end and end.endswith(b"}"))
+    return head == b"{" and whole and end != b"{}"
 
 
 class _File:
@@ -127,13 +161,19 @@ class RunDirectory:
         self.failure.unlink(missing_ok=True)
 
     def finished(self) -> bool:
-        """True once ``result.json`` is there."""
-        return self.result.is_file()
+        """True once ``result.json`` is there, whole as far as its ends tell."""
+        return _is_closed(self.result)
 
     def read_result(self) -> dict[str, Any] | None:
         """The record of the finished run, None before that."""
-        result: dict[str, Any] | None = read_json(self.result)
-        return result
+        return read_object(self.result)
+
+    def read_failure(self) -> dict[str, Any]:
+        """Why the last attempt failed; also where that cannot be read. Empty: it did not."""
+        try:
+            return read_object(self.failure) or {}
+        except RecordError as damaged:
+            return {"error": str(damaged)}
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """One row an epoch, in order."""

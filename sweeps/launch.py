@@ -14,7 +14,6 @@ from rich.console import Console
 from suite import limits
 from suite.config import RunSpec, Runtime
 from suite.errors import UserError
-from suite.record import read_json
 from suite.terminal import terminal
 from sweeps import other_code, preview
 from sweeps.again import set_aside
@@ -22,6 +21,7 @@ from sweeps.closing import Closing
 from sweeps.cluster import Cluster, Executor, choose, room
 from sweeps.expand import Plan, expand
 from sweeps.local import LocalWorkers
+from sweeps.mend import forget_failures, mend
 from sweeps.slurm import SlurmWorkers
 from sweeps.states import State, directory_of, state_of
 from sweeps.view import Board, View
@@ -97,8 +97,11 @@ def launch(
         moved = set_aside(plan.runs, runtime.runs_root)
         place = f", now in {moved[0].parent}" if moved else ""
         console.print(f"--force: {len(moved)} records set aside{place}", highlight=False)
+    for line in mend(plan.runs, runtime.runs_root):
+        console.print(line, highlight=False)
     manifest = plan.write_manifest(runtime.runs_root)
     since = manifest.stat().st_mtime  # by the clock of the files that failures leave
+    forget_failures(plan.runs, runtime.runs_root, since)
     missing = [s for s in plan.runs if not directory_of(s, runtime.runs_root).finished()]
     console.print(
         f"{plan.experiment}: {len(plan.runs)} runs, {len(plan.runs) - len(missing)} finished before"
@@ -236,7 +239,7 @@ class _Sweep:
         runs_root = self.runtime.runs_root
         states = {spec: state_of(spec, runs_root, self.since) for spec in self.plan.runs}
         failures = {
-            spec: read_json(directory_of(spec, runs_root).failure) or {}
+            spec: directory_of(spec, runs_root).read_failure()
             for spec, state in states.items()
             if state is State.FAILED
         }

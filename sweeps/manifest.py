@@ -6,7 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from suite.names import experiment_name
+from suite.record import RecordError, read_object
+
+ROW = {"directory", "run_id", "label", "pair", "seed", "student"}
+"""What a row of a manifest says at least."""
 BEFORE_A_VALUE = ("=", ",", ":", "[", "{", "(", " ")
 """What a quote follows that opens a text; within a word it is an apostrophe."""
 
@@ -21,9 +27,21 @@ def manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> 
     return folder / f"manifest-{digest}.json"
 
 
+def runs_of(manifest: Path) -> list[dict[str, Any]]:
+    """The rows of a manifest. Raises :class:`suite.record.RecordError` for a damaged one."""
+    rows = (read_object(manifest) or {}).get("runs")
+    if isinstance(rows, list) and all(
+        isinstance(row, dict) and row.keys() >= ROW and isinstance(row["directory"], str)
+        for row in rows
+    ):
+        return rows
+    raise RecordError(f"manifest {manifest} is damaged: no list of runs; sweep again to mend it")
+
+
 def stem(experiment: str) -> str:
-    """The experiment's name: its own, or that of the user's file."""
-    return Path(experiment).stem if experiment.endswith((".yaml", ".yml")) else experiment
+    """The experiment's name: its own, or that of the user's file. Raises :class:`UserError`."""
+    own_file = experiment.endswith((".yaml", ".yml"))
+    return experiment_name(Path(experiment).stem if own_file else experiment)
 
 
 def tokens(settings: Sequence[str]) -> list[str]:

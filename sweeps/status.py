@@ -20,9 +20,9 @@ from rich.text import Text
 
 from suite.claims import holder
 from suite.errors import UserError
-from suite.record import TEACHERS, RunDirectory, read_json, read_rows
+from suite.record import TEACHERS, RunDirectory, read_rows
 from sweeps import jobs
-from sweeps.manifest import manifest_path
+from sweeps.manifest import manifest_path, runs_of
 from sweeps.progress import accuracy
 
 WATCH_SECONDS = 5.0
@@ -97,9 +97,8 @@ def _manifest(experiment: str, settings: Sequence[str], runs_root: Path) -> Path
 
 def look(manifest: Path) -> list[RunState]:
     """The state of every run of the manifest, once each."""
-    content = read_json(manifest) or {"runs": []}
     runs_root = manifest.parent.parent
-    rows = {row["directory"]: row for row in content["runs"]}
+    rows = {row["directory"]: row for row in runs_of(manifest)}
     ledger = jobs.read(runs_root, manifest.parent.name) + jobs.read(runs_root, TEACHERS)
     known = _jobs_of(rows, ledger)
     return [_look(row, runs_root, known) for row in rows.values()]
@@ -131,7 +130,7 @@ def _look(row: dict[str, Any], runs_root: Path, known: dict[str, tuple[str, str]
     if state in jobs.ALIVE:
         return RunState(row, run, "queued", f"job {job} {state.lower()}")
     if run.failure.is_file():
-        failure = read_json(run.failure) or {}
+        failure = run.read_failure()
         return RunState(row, run, "failed", str(failure.get("error", "unknown reason")))
     if job:
         return RunState(row, run, "stopped", f"job {job} {state}")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.config import RunSpec
-from suite.record import read_json, read_rows
+from suite.record import read_rows
 from sweeps.progress import accuracy, duration
 from sweeps.states import State, directory_of, state_of
 
@@ -75,7 +75,7 @@ class Board:
         rows = read_rows(directory_of(spec, self._runs_root).metrics)
         head = f"{spec.label} {spec.config.student.name} seed {spec.config.seed}"
         if self.states[spec] is State.FAILED:
-            failure = read_json(directory_of(spec, self._runs_root).failure) or {}
+            failure = directory_of(spec, self._runs_root).read_failure()
             return f"{head}: failed: {failure.get('error', 'unknown reason')}"
         last = rows[-1]["epoch"] if rows else 0
         return f"{head}: epoch {last}/{spec.config.train.epochs} {accuracy(rows)}"

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from suite.claims import holder
-from suite.record import RecordError, RunDirectory, now, read_json, write_json
+from suite.record import RecordError, RunDirectory, now, read_object, write_json
 from suite.tracker.target import Target, TrackerError
 
 
@@ -41,7 +41,7 @@ def is_pruned(run: RunDirectory) -> bool:
 
 
 def _trial_state(run: RunDirectory) -> str | None:
-    state: str | None = (read_json(run.trial) or {}).get("state")
+    state: str | None = (read_object(run.trial) or {}).get("state")
     return state
 
 
@@ -51,11 +51,12 @@ def is_recorded(run: RunDirectory, target: Target) -> bool:
     A run that is online needs no offline folder.
     """
     with suppress(RecordError):  # a damaged note means only that the run is mirrored again
-        note = read_json(_note(run))
-        if note is not None and note["fingerprint"] == fingerprint(run):
+        note = read_object(_note(run)) or {}
+        sent_to = note.get("target")
+        if isinstance(sent_to, dict) and note.get("fingerprint") == fingerprint(run):
             if target.mode == "online":
-                return bool(note["target"] == target.address())
-            return note["target"]["mode"] == "online" or offline_folder(run).is_dir()
+                return bool(sent_to == target.address())
+            return sent_to.get("mode") == "online" or offline_folder(run).is_dir()
     return False
 
 

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from suite.config import RunSpec
 from suite.errors import UserError
+from sweeps.mend import forget_failures
 from sweeps.search.method_study import MethodStudy
 from sweeps.search.plan import SearchPlan
 from sweeps.search.queue import Queue
@@ -115,5 +116,9 @@ class Driver:
         for run_id in set(self._queued) - set(wanted):
             self.queue.discard(run_id)
         for run_id in wanted.keys() - self._queued.keys():
-            self.queue.put(*wanted[run_id])
-        self._queued = self.queue.since()
+            spec, order = wanted[run_id]
+            self.queue.put(spec, order)
+        self.queue.mend({run_id: spec for run_id, (spec, _) in wanted.items()})
+        before, self._queued = self._queued, self.queue.since()
+        for run_id in (self._queued.keys() & wanted.keys()) - before.keys():
+            forget_failures([wanted[run_id][0]], self._runs_root, self._queued[run_id])

@@ -6,6 +6,8 @@ share them through the runs' claims, and leave a run once its file is gone.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from suite.config import RunSpec
@@ -13,6 +15,7 @@ from suite.record import write_atomically
 from sweeps.search.trials import require_validation_only
 
 CLOSED = "closed"
+log = logging.getLogger(__name__)
 
 
 class Queue:
@@ -21,12 +24,32 @@ class Queue:
     def __init__(self, runs_root: Path, search: str) -> None:
         self.folder = runs_root / search / "queue"
         self._read: dict[str, RunSpec] = {}
+        self._damaged: set[str] = set()  # that were told
+        self._whole: dict[str, tuple[int, int]] = {}  # as they were when last compared
 
     def put(self, spec: RunSpec, order: str) -> None:
         """Want a run; ``order`` sorts. Raises :class:`sweeps.search.trials.TestSplitRead`."""
         require_validation_only(spec)
         path = self.folder / f"{order}.{spec.run_id}.json"
         write_atomically(path, spec.model_dump_json().encode())
+
+    def mend(self, wanted: Mapping[str, RunSpec]) -> None:
+        """Write anew what is not, byte for byte, the run that its name says (run id -> run)."""
+        for path in self._paths():
+            spec = wanted.get(_run_id(path))
+            if spec is None:
+                continue
+            found = path.stat()
+            if self._whole.get(path.name) == (state := (found.st_mtime_ns, found.st_size)):
+                continue
+            self._whole[path.name] = state
+            content = spec.model_dump_json().encode()
+            if path.is_dir():
+                path.rename(path.with_name(f"{path.name}.damaged"))
+            elif path.read_bytes() == content:
+                continue
+            log.warning("%s was damaged: written anew", path)
+            write_atomically(path, content)
 
     def discard(self, run_id: str) -> None:
         """Want a run no longer; who trains it saves and leaves it."""
@@ -51,6 +74,11 @@ class Queue:
                 try:
                     self._read[path.name] = RunSpec.model_validate_json(path.read_bytes())
                 except FileNotFoundError:  # discarded a moment ago
+                    continue
+                except (OSError, ValueError):  # the driver, who knows the run, writes it anew
+                    if path.name not in self._damaged:
+                        log.warning("%s is damaged; left to the driver", path)
+                        self._damaged.add(path.name)
                     continue
             found.append((self._read[path.name], path))
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 
 import optuna
@@ -12,9 +14,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from suite.errors import UserError
+from suite.record import write_atomically
 from sweeps.search.plan import Tuning
 from sweeps.search.sampling import make_pruner, make_sampler, quiet
 
+log = logging.getLogger(__name__)
 JOURNAL = "study.journal"
 LOCK_SUFFIX = ".lock"  # optuna.storages.journal's
 
@@ -44,9 +48,41 @@ def _mend(journal: Path) -> None:
         return
     content = journal.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
+    good = _good_bytes(whole)
+    if good < len(whole):
+        _rebuild(journal, whole, good)
+    elif len(whole) < len(content):
         with journal.open("r+b") as file:
             file.truncate(len(whole))
+
+
+def _good_bytes(content: bytes) -> int:
+    """How many bytes there are before the first damaged line."""
+    good = 0
+    for line in content.splitlines(keepends=True):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return good
+        if not (isinstance(entry, dict) and isinstance(entry.get("op_code"), int)):
+            return good
+        good += len(line)
+    return good
+
+
+def _rebuild(journal: Path, content: bytes, good: int) -> None:
+    """Keep what stands before the damage: later trials are asked anew and find their runs."""
+    number = 1
+    while (aside := Path(f"{journal}.damaged-{number}")).exists():
+        number += 1
+    aside.write_bytes(content)
+    write_atomically(journal, content[:good])
+    line, lines = content[:good].count(b"\n") + 1, content.count(b"\n")
+    log.warning(
+        "%s: line %d of %d is damaged; the study goes on from the line before, its later trials "
+        "are asked again and finished runs are not trained again (the old file: %s)",
+        *(journal, line, lines, aside.name),
+    )
 
 
 def _without_password(url: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from suite.claims import holder
 from suite.config import RunSpec
 from suite.errors import UserError
-from suite.record import RunDirectory, read_json, write_json
+from suite.record import RecordError, RunDirectory, read_object, write_json
 from sweeps.search.experiment import Objective, Pruner
 
 ACCURACY = "val/top1_percent"
@@ -49,7 +49,7 @@ def failure_of(directory: RunDirectory, queued: float | None) -> str | None:
             return None
     except FileNotFoundError:
         return None
-    return str((read_json(directory.failure) or {}).get("error", "unknown reason"))
+    return str(directory.read_failure().get("error", "unknown reason"))
 
 
 def note(directory: RunDirectory, study: str, number: int, state: str) -> None:
@@ -58,7 +58,7 @@ def note(directory: RunDirectory, study: str, number: int, state: str) -> None:
     Where several trials want the same run, it belongs to the newest that trains it: a run that is
     finished stays with its trial, and one that another trial goes on with is not pruned.
     """
-    before = read_json(directory.trial)
+    before = _noted(directory)
     now = {"study": study, "number": number, "state": state}
     if before == now or not (state == "running" or directory.config.is_file()):
         return
@@ -66,6 +66,16 @@ def note(directory: RunDirectory, study: str, number: int, state: str) -> None:
     taken_over = before is not None and before["number"] > number and state != "running"
     if not done and not taken_over:
         write_json(directory.trial, now)
+
+
+def _noted(directory: RunDirectory) -> dict[str, Any] | None:
+    """What ``trial.json`` says; None also for a damaged one, which the driver writes anew."""
+    try:
+        found = read_object(directory.trial)
+    except RecordError:
+        return None
+    known = found is not None and isinstance(found.get("number"), int) and "state" in found
+    return found if known else None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def test_a_run_is_waiting_running_stopped_failed_or_finished(store):
     with claim(teacher.path):
         assert states(manifest) == ["running", "waiting", "waiting"]
         assert f"on {os.uname().nodename}" in shown(root)
-    teacher.result.write_text("{}")
+    teacher.result.write_text('{"run_id": "a"}')
     scratch.path.mkdir()
     scratch.append_metrics({"epoch": 3, "val/top1_percent": 12.5})
     kd.path.mkdir()
