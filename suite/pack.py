@@ -8,6 +8,7 @@ metrics and record, and ends with the same bits as it would alone (same machine,
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -168,7 +169,21 @@ class Pack:
         try:
             action()
         except Exception as error:  # noqa: BLE001  (the caller gets them all)
-            self.failures[trainer] = error
+            self.failures[trainer] = without_frames(error)
+
+
+def without_frames(error: Exception) -> Exception:
+    """The same error with its traceback as text: frames would keep a failed step's tensors alive.
+
+    The text is a note, which is printed with the error.
+    """
+    error.add_note("".join(traceback.format_exception(error)).rstrip())
+    chain: list[BaseException | None] = [error]
+    while chain:
+        if (link := chain.pop()) is not None and link.__traceback__ is not None:
+            link.__traceback__ = None
+            chain += [link.__cause__, link.__context__]
+    return error
 
 
 class _Clock:

@@ -1,13 +1,16 @@
 """Runs trained side by side end as they would alone."""
 
+import traceback
+import weakref
 from itertools import count
 
 import pytest
+import torch
 
 from suite import run as run_module
 from suite.config import RunSpec, Runtime, parse
 from suite.errors import UserError
-from suite.pack import Interrupted, shared
+from suite.pack import Interrupted, shared, without_frames
 from suite.record import TEACHERS, RunDirectory
 from suite.run import run, run_packed
 
@@ -166,3 +169,25 @@ def test_only_runs_with_the_same_images_order_and_teacher_share_a_pack(teacher):
     assert all(shared(one.config) != shared(other.config) for other in others)
     with pytest.raises(ValueError, match="share no"):
         run_packed([one, others[0]], Runtime())
+
+
+def test_a_kept_failure_keeps_no_tensor_and_still_says_where_it_happened():
+    alive = []
+
+    def fails():
+        tensor = torch.ones(3)
+        alive.append(weakref.ref(tensor))
+        try:
+            raise KeyError("inner")
+        except KeyError as cause:
+            raise ValueError("outer") from cause
+
+    try:
+        fails()
+    except ValueError as error:
+        kept = without_frames(error)
+    assert alive[0]() is None
+    text = "".join(traceback.format_exception(kept))
+    assert "in fails" in text
+    assert "KeyError: 'inner'" in text
+    assert str(kept) == "outer"
