@@ -9,16 +9,19 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from suite.errors import UserError
 
 LEDGER = "jobs.jsonl"
 ASK_TIMEOUT_SECONDS = 60.0
+PREFIX = "dskd-bench"
+"""How the names of all jobs begin."""
 ALIVE = {
     *("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED"),
     *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT"),
@@ -40,6 +43,14 @@ class Job:
     since: float  # when it was submitted, seconds since 1970
     user: str = field(default_factory=getpass.getuser)
     source: str = ""  # hash of the code it runs
+    name: str = ""
+    """Its name in SLURM, which ends in random digits: a number alone may be anybody's job, after
+    SLURM was installed anew or in a run store that was copied from another cluster."""
+
+
+def new_name(experiment: str) -> str:
+    """A name for jobs that no other job has."""
+    return f"{PREFIX} {experiment} {secrets.token_hex(6)}"
 
 
 def add(runs_root: Path, experiment: str, jobs: Iterable[Job]) -> None:
@@ -55,17 +66,21 @@ def add(runs_root: Path, experiment: str, jobs: Iterable[Job]) -> None:
 
 def read(runs_root: Path, experiment: str = "*") -> list[Job]:
     """The jobs of an experiment, or of all, oldest first."""
-    paths = runs_root.glob(f"{experiment}/{LEDGER}")
-    lines = [line for path in paths for line in path.read_bytes().splitlines()]
-    found = [job for job in map(_parse, lines) if job is not None]
+    found = []
+    for path in runs_root.glob(f"{experiment}/{LEDGER}"):
+        for line in path.read_bytes().splitlines():
+            job = _parse(line, path.parent.name)
+            found += [job] if job is not None else []
     return sorted(found, key=lambda job: job.since)
 
 
-def _parse(line: bytes) -> Job | None:
-    """None for an empty or torn line."""
+def _parse(line: bytes, experiment: str) -> Job | None:
+    """None for an empty or torn line. Older lines have no name: all jobs had the same."""
     try:
         row = json.loads(line)
-        return Job(**{**row, "runs": tuple(row["runs"])})
+        job = Job(**{**row, "runs": tuple(row["runs"])})
+        older = f"{PREFIX} {experiment}" if job.runs else f"{PREFIX} {experiment} report"
+        return replace(job, name=job.name or older)
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -88,9 +103,15 @@ def queued(jobs: Sequence[Job]) -> dict[str, str]:
     if not jobs:
         return {}
     users = ",".join(sorted({job.user for job in jobs}))
-    lines = _ask("squeue", "-h", "-r", "-u", users, "-o", "%i %T").splitlines()
-    states = dict(line.split(maxsplit=1) for line in lines)
-    return {job.id: states[job.id] for job in jobs if job.id in states}
+    lines = _ask("squeue", "-h", "-r", "-u", users, "-o", "%i|%T|%u|%j").splitlines()
+    return _states_of(jobs, [line.split("|", 3) for line in lines])
+
+
+def _states_of(jobs: Sequence[Job], rows: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Id -> state of those whose id, user and name SLURM knows; rows: id, state, user, name."""
+    known = {(row[0], *row[2:]): row[1] for row in rows if len(row) == 4}
+    named = {job.id: (job.id, job.user, job.name) for job in jobs}
+    return {id_: known[key] for id_, key in named.items() if key in known}
 
 
 def state(job_id: str) -> str | None:
@@ -105,17 +126,16 @@ def ended(jobs: Sequence[Job]) -> dict[str, str]:
     """Id -> how it ended (``CANCELLED by 0``, ``NODE_FAIL``, ``OUT_OF_MEMORY``...), as far as
     SLURM's accounting knows; empty without accounting.
     """
-    states: dict[str, str] = {}
+    rows: list[list[str]] = []
     ids = sorted({job.id.partition("_")[0] for job in jobs})
     for start in range(0, len(ids), AT_ONCE):
         some = ",".join(ids[start : start + AT_ONCE])
         try:
-            text = _ask("sacct", "-X", "-n", "-P", "-o", "JobID,State", "-j", some)
+            text = _ask("sacct", "-X", "-n", "-P", "-o", "JobID,State,User,JobName", "-j", some)
         except SlurmSilent:
             continue
-        rows = [line.split("|") for line in text.splitlines()]
-        states |= {row[0]: row[1] for row in rows if len(row) == 2}
-    return {job.id: states[job.id] for job in jobs if job.id in states}
+        rows += [line.split("|", 3) for line in text.splitlines()]
+    return _states_of(jobs, rows)
 
 
 def cancel(jobs: Sequence[Job], *, pending_only: bool = False) -> None:

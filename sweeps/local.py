@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import signal
 import sys
@@ -16,6 +17,7 @@ from submitit import LocalExecutor
 from suite import limits, machine
 from suite.config import RunSpec, Runtime
 from suite.machine import Machine
+from sweeps.private import private
 from sweeps.snapshot import OURS
 from sweeps.worker_job import WorkerJob, this_process
 
@@ -48,7 +50,8 @@ class LocalWorkers:
     def spawn(cls, job: WorkerJob, runtime: Runtime, numbers: Iterable[int]) -> LocalWorkers:
         """A process for each of these workers; the number says which devices it gets."""
         gpus = machine.gpus(runtime.accelerator)
-        pool = LocalExecutor(folder=runtime.runs_root / "jobs" / "%j", python=_python())
+        folder = private(runtime.runs_root / "jobs") / f"local-{secrets.token_hex(6)}"
+        pool = LocalExecutor(folder=private(folder), python=_python())
         pool.update_parameters(timeout_min=LOCAL_MINUTES, tasks_per_node=runtime.devices)
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:

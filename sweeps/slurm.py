@@ -23,6 +23,8 @@ from sweeps import jobs, snapshot
 from sweeps.arrays import Array, lanes, student_arrays, teacher_arrays
 from sweeps.closing import Closing
 from sweeps.cluster import Cluster
+from sweeps.private import private
+from sweeps.refusal import refusal
 from sweeps.states import directory_of, failed_since, teacher_directory
 from sweeps.worker_job import WorkerJob
 
@@ -89,8 +91,9 @@ class SlurmWorkers:
             if missing <= 0:
                 return cls(old, 0)
             submission = _Submission.prepare(experiment, runtime, cluster)
-            ids = submission.sbatch([job(runtime)] * missing, experiment, missing, ())
-            new = submission.note([(id_, (name,)) for id_ in ids])
+            called = jobs.new_name(experiment)
+            ids = submission.sbatch([job(runtime)] * missing, called, missing, ())
+            new = submission.note([(id_, (name,)) for id_ in ids], called)
         return cls([*old, *new], len(new))
 
     def done(self) -> bool:
@@ -191,8 +194,9 @@ class _Submission:
         """A job that makes the report once all others have ended, well or not."""
         one_core = self.runtime.model_copy(update={"accelerator": "cpu", "devices": 1, "nodes": 1})
         waits = [f"afterany:{_arrays_of(after)}"]
-        (job,) = self.sbatch([closing], f"{self.experiment} report", 1, waits, one_core)
-        return self.note([(job, ())])[0]
+        called = jobs.new_name(f"{self.experiment} report")
+        (job,) = self.sbatch([closing], called, 1, waits, one_core)
+        return self.note([(job, ())], called)[0]
 
     def _in_lanes(self, arrays: Sequence[Array], before: Sequence[jobs.Job]) -> list[jobs.Job]:
         """Submit arrays; if that is too much at once, lanes of them behind the jobs ``before``."""
@@ -212,9 +216,10 @@ class _Submission:
     def _submit_array(self, array: Array, limit: int, after: Sequence[str]) -> list[jobs.Job]:
         now = time.time()
         work = [WorkerJob.of(task, self.runtime, now) for task in array.tasks]
-        ids = self.sbatch(work, self.experiment, limit, after)
+        called = jobs.new_name(self.experiment)
+        ids = self.sbatch(work, called, limit, after)
         names = [tuple(_name(spec) for spec in task) for task in array.tasks]
-        return self.note(list(zip(ids, names, strict=True)), now)
+        return self.note(list(zip(ids, names, strict=True)), called, now)
 
     def sbatch(
         self,
@@ -225,9 +230,9 @@ class _Submission:
         runtime: Runtime | None = None,
     ) -> list[str]:
         """Submit one array (or a plain job, if it is only one); returns the ids."""
-        folder = self.runtime.runs_root / "jobs" / "%j"
+        folder = private(self.runtime.runs_root / "jobs") / "%j"
         pool = SlurmExecutor(folder=folder, max_num_timeout=REQUEUES)
-        further: dict[str, Any] = {"job_name": f"dskd-bench {name}", "array_parallelism": limit}
+        further: dict[str, Any] = {"job_name": name, "array_parallelism": limit}
         if after:
             further["dependency"] = ",".join(after)
         lines = snapshot.shell_setup(self.source)
@@ -236,19 +241,16 @@ class _Submission:
             with pool.batch():
                 submitted = [pool.submit(task) for task in work]
         except FailedJobError as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"SLURM refused the jobs: {reason[-300:]}; say what your cluster allows in a file "
-                "given with --cluster (see sweeps/clusters/default.yaml), or use --executor local"
-            ) from None
+            raise UserError(refusal(" ".join(str(error).split())[-300:])) from None
         return [job.job_id for job in submitted]
 
     def note(
-        self, found: Sequence[tuple[str, tuple[str, ...]]], now: float | None = None
+        self, found: Sequence[tuple[str, tuple[str, ...]]], name: str, now: float | None = None
     ) -> list[jobs.Job]:
         """Write down which job has which runs, before anything else can go wrong."""
         since = time.time() if now is None else now
-        noted = [jobs.Job(id_, runs, since, source=self.source.name) for id_, runs in found]
+        source = self.source.name
+        noted = [jobs.Job(id_, runs, since, source=source, name=name) for id_, runs in found]
         jobs.add(self.runtime.runs_root, self.experiment, noted)
         return noted
 
@@ -261,3 +263,14 @@ class _Submission:
 
 def _arrays_of(noted: Sequence[jobs.Job]) -> str:
     return ":".join(sorted({job.id.partition("_")[0] for job in noted}, key=int))
+
+
+def last_line(runs_root: Path, job: str) -> str:
+    """The last line that a job has written, or where its log would be."""
+    log = runs_root / "jobs" / job / f"{job}_0_log.out"
+    try:
+        lines = log.read_text(errors="replace").split("\n")
+    except OSError:
+        return f"no log {log}"
+    written = [line.strip() for line in lines if line.strip()]
+    return f"{written[-1][:300]} ({log})" if written else f"{log} is empty"

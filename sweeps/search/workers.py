@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from suite.config import Runtime
 from suite.errors import UserError
+from sweeps import jobs
 from sweeps.cluster import Cluster
 from sweeps.local import LocalWorkers
 from sweeps.search.queue import Queue
 from sweeps.search.worker import QueueWorker
 from sweeps.search.worker_job import QueueJob
-from sweeps.slurm import SlurmWorkers
+from sweeps.slurm import SlurmWorkers, last_line
 from sweeps.worker import mirror
 from sweeps.worker_job import this_process
 
 DEATHS = 5
 """A local worker is replaced so often; then something is wrong with the machine."""
+SLURM_FAILURES = 2
+"""So many jobs may fail for every one that SLURM runs at a time."""
+TAKEN_AWAY = ("CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "TIMEOUT", "REQUEUED")
+"""States of jobs that ended for a reason outside of them."""
 SLURM_SECONDS = 60.0
 """Between looks at how many jobs are left."""
 
@@ -82,14 +87,29 @@ class SlurmPool:
     farewell = SlurmWorkers.farewell
 
     def __post_init__(self) -> None:
-        self.submitted = self._have().submitted
+        first = self._have()
+        self.submitted, self._jobs = first.submitted, first.jobs
+        self._failures = 0
         self._looked = time.monotonic()
 
     def keep(self) -> None:
-        """Submit what is missing."""
+        """Submit what is missing. Raises :class:`UserError` when jobs fail again and again."""
         if time.monotonic() - self._looked > SLURM_SECONDS:
-            self._have()
-            self._looked = time.monotonic()
+            before, self._looked = self._jobs, time.monotonic()
+            self._jobs = self._have().jobs
+            self._count_failures([job for job in before if job not in self._jobs])
+
+    def _count_failures(self, gone: Sequence[jobs.Job]) -> None:
+        """What was cancelled, preempted or lost with its node is no fault of the job."""
+        states = jobs.ended(gone)
+        failed = [job for job in gone if not states.get(job.id, "").startswith(TAKEN_AWAY)]
+        self._failures += len(failed)
+        if failed and self._failures > SLURM_FAILURES * self.cluster.max_jobs:
+            last = failed[-1]
+            raise UserError(
+                f"{self._failures} jobs of the search failed, the last: job {last.id} "
+                f"{states.get(last.id, 'ended')}: {last_line(self.runtime.runs_root, last.id)}"
+            )
 
     def stop(self) -> None:
         """Nothing: what they train, they finish; idle ones leave."""

@@ -24,9 +24,9 @@ SEARCH = {
 CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 2\n"
 
 
-def start(folder):
+def start(folder, cluster=CLUSTER):
     (folder / "quick.yaml").write_text(yaml.safe_dump(SEARCH))
-    (folder / "cluster.yaml").write_text(CLUSTER)
+    (folder / "cluster.yaml").write_text(cluster)
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "suite.cli", "search", str(folder / "quick.yaml")),
@@ -74,3 +74,17 @@ def test_a_search_goes_on_after_its_driver_and_a_job_are_gone(tmp_path):
         time.sleep(1)
     else:
         raise AssertionError("jobs stay in the queue after the search")
+
+
+def test_a_search_whose_jobs_all_fail_says_why_and_ends(tmp_path):
+    folder = tmp_path
+    broken = "max_jobs: 1\nsetup: ['echo the module torch is not here', 'exit 3']\n"
+    driver = start(folder, CLUSTER.replace("max_jobs: 2\n", broken))
+    out, _ = driver.communicate(timeout=500)
+    assert driver.returncode == 2, out
+    assert "3 jobs of the search failed, the last: job" in out
+    assert "FAILED: the module torch is not here" in out
+    ledger = (folder / "runs" / "quick" / "jobs.jsonl").read_text().split("\n")
+    assert len([line for line in ledger if line]) == 4  # the first, and one after each failure
+    for line in filter(None, ledger):
+        subprocess.run(["scancel", json.loads(line)["id"]], check=False)

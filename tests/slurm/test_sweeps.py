@@ -177,3 +177,33 @@ def test_two_nodes_train_together_what_one_process_trains(sweep, tmp_path):
         one, two = load_file(path), load_file(sweep.root / path.relative_to(alone.root))
         for name, tensor in one.items():
             assert (tensor - two[name]).abs().max() <= 1e-3 * max(1.0, tensor.abs().max())
+
+
+def test_an_unrelated_job_with_a_number_of_the_ledger_is_never_cancelled(sweep):
+    """The ledger of another cluster, or from before SLURM was installed anew."""
+    settings = f"pairs=[cifar_resnet8/cifar_resnet8] {SHORT}"
+    with no_job_starts(sweep):
+        sweep.train(settings, "--detach")
+        hold = ["sbatch", "--parsable", "--hold", "--job-name=somebody", "--output=/dev/null"]
+        other = sweep.slurm(*hold, "--wrap", "sleep 1").strip()
+        try:
+            (ledger,) = sweep.root.glob("*/jobs.jsonl")
+            rows = sweep.ledger()
+            legacy = {key: value for key, value in rows[0].items() if key != "name"}
+            with ledger.open("a") as file:
+                for row in (rows[0], legacy):  # of this version, and of one without names
+                    file.write(json.dumps(row | {"id": other}) + "\n")
+            assert "4 jobs cancelled" in sweep.bench("cancel", settings)
+            assert sweep.slurm("squeue", "-h", "-j", other, "-o", "%T").strip() == "PENDING"
+        finally:
+            sweep.slurm("scancel", other)
+
+
+def test_a_refusal_names_the_field_of_the_cluster_file_and_leaves_no_odd_folder(sweep):
+    sweep.cluster.write_text(sweep.cluster.read_text().replace("gpus: 0", "gpus: 1"))
+    status, out = sweep.finish(sweep.start(SHORT, "--accelerator=auto"))
+    assert status == 2, out
+    assert "Invalid generic resource (gres) specification" in out
+    assert "change gpus in your cluster file" in out
+    assert "make sweep ARGS=--executor=local" in out
+    assert not [path for path in sweep.root.rglob("*") if "%" in path.name]

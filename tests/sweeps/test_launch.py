@@ -71,6 +71,10 @@ def test_an_interrupted_sweep_leaves_cleanly_and_goes_on_at_the_next_call(tmp_pa
     assert "the same command goes on from there" in out
     saved = [path.parent for path in root.rglob("checkpoint.pt")]
     assert saved
+    folders = list((root / "jobs").glob("*/"))
+    assert folders
+    assert {path.stat().st_mode & 0o777 for path in [root / "jobs", *folders]} == {0o700}
+    assert not [path for path in folders if "%" in path.name]
     status, out = finish(start(root, "debug"))
     assert status == 0, out
     assert results(root) == unbroken

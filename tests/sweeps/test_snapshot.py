@@ -54,3 +54,39 @@ def test_python_imports_the_copy_from_any_folder_and_knows_the_commit_it_came_fr
     assert file == str(place / "suite" / "__init__.py")
     assert source == code_of_run("kd")
     assert git == git_state()
+
+
+def test_a_copy_that_was_changed_is_left_alone_and_made_anew_beside(tree, tmp_path):
+    first = snapshot.take(tmp_path / "runs" / "experiment", tree)
+    (first / "suite" / "rng.py").unlink()
+    second = snapshot.take(tmp_path / "runs" / "experiment", tree)
+    assert second == first.with_name(f"{first.name}-2")
+    assert not (first / "suite" / "rng.py").exists()
+    assert (second / "suite" / "rng.py").read_bytes() == (tree / "suite" / "rng.py").read_bytes()
+    assert snapshot.take(tmp_path / "runs" / "experiment", tree) == second
+
+
+def test_a_link_counts_as_what_it_leads_to_and_one_that_leads_nowhere_is_left_out(tree, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "mine.py").write_text("A = 1\n")
+    (tree / "baselines" / "linked.py").symlink_to(tmp_path / "outside" / "mine.py")
+    (tree / "baselines" / "folder").symlink_to(tmp_path / "outside")
+    (tree / "baselines" / "dangling.py").symlink_to(tmp_path / "nowhere.py")
+    place = snapshot.take(tmp_path / "runs" / "experiment", tree)
+    assert snapshot.take(tmp_path / "runs" / "experiment", tree) == place
+    (tmp_path / "outside" / "mine.py").write_text("A = 2\n")
+    assert (place / "baselines" / "linked.py").read_text() == "A = 1\n"
+    assert (place / "baselines" / "folder" / "mine.py").read_text() == "A = 1\n"
+    assert not (place / "baselines" / "dangling.py").exists()
+
+
+def test_nobody_else_may_write_where_the_code_of_jobs_lies_whatever_the_umask(tree, tmp_path):
+    folder = tmp_path / "runs" / "experiment" / "source"
+    folder.mkdir(parents=True)
+    folder.chmod(0o775)
+    before = os.umask(0o002)
+    try:
+        snapshot.take(folder.parent, tree)
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o700
