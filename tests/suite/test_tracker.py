@@ -6,8 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -443,6 +444,28 @@ def test_sync_gives_up_on_a_server_that_never_answers(tmp_path, monkeypatch):
     assert time.monotonic() - began < 20.0
 
 
+def test_a_server_that_answers_a_byte_a_second_holds_up_nobody(tmp_path, monkeypatch):
+    """Every byte comes before a time-out of the socket; only a limit on the whole call helps."""
+    for number in range(5):
+        a_run(tmp_path, str(number) * 16)
+    late = a_run(tmp_path, "f" * 16, finished=False, experiment="late")
+    with dripping_port() as (url, sent):
+        go_online(monkeypatch, url)
+        began = time.monotonic()
+        result = sync(tmp_path, "digits", seconds=2.5)
+        assert time.monotonic() - began < 30.0
+        began = time.monotonic()
+        follower = Follower(tmp_path / "follower.log", seconds=2.0)
+        follower.follow(late.path)
+        finish(late)
+        assert time.monotonic() - began < 2.0  # what the worker waits
+        assert follower.close(25.0)
+        assert sent() > 0  # it did answer
+    assert (result.sent, result.failed) == (0, 5)
+    assert "2 failed: W&B did not answer for earlier runs" in result.reasons
+    assert "dskd-bench sync sends it later" in late.log.read_text()
+
+
 def test_a_malformed_key_is_a_reason_not_a_prompt(tmp_path, monkeypatch):
     a_run(tmp_path)
     monkeypatch.setenv("WANDB_API_KEY", "short")
@@ -495,6 +518,36 @@ def silent_port():
     """A server that accepts and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@contextmanager
+def dripping_port():
+    """A server that answers every connection with one byte a second; and how many it has sent."""
+    count = [0]
+
+    def drip(connection):
+        answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{" + b" " * 1000
+        with connection, suppress(OSError):
+            for byte in answer:
+                connection.sendall(bytes([byte]))
+                count[0] += 1
+                if over.wait(1.0):
+                    return
+
+    def serve(server):
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                threading.Thread(target=drip, args=[connection], daemon=True).start()
+
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        threading.Thread(target=serve, args=[server], daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", lambda: count[0]
+        finally:
+            over.set()
+            server.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
