@@ -22,7 +22,7 @@ SETTINGS := $(if $(strip $(SET)),--set '$(SET)')
 BOOTSTRAP ?= python3
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep search report status cancel sync bench test test-slurm simulations chaos check format clean help setup
+.PHONY: sweep search report status cancel sync bench test test-slurm test-modes simulations chaos check format clean help setup
 
 sweep: $(READY)  ## train every run of EXP that is missing, then print its table (default: EXP=dskd_digits)
 	$(BENCH) sweep '$(EXP)' $(SETTINGS) $(ARGS)
@@ -50,6 +50,9 @@ test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
 
 test-slurm: $(READY)  ## the tests that need a real SLURM (.ci/slurm.sh starts one on a test machine)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -rs tests/slurm $(ARGS)
+
+test-modes: $(READY)  ## every method in every precision through the engine, on CNN, ViT and MLP pairs
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m modes tests/modes $(ARGS)
 
 simulations: $(READY)  ## whether the intervals of the tables hold: thousands of made-up experiments
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto -m simulation tests/analysis/statistics $(ARGS)

@@ -5,23 +5,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from contract_networks import VIT
 from method_setup import make_batch, make_setup
-from timm.models import register_model
-from timm.models.mlp_mixer import MlpMixer
 
 import baselines
 from suite import methods, testing
 from suite.distiller import UnsupportedPair
-
-VIT = {"patch_size": 8, "depth": 4, "embed_dim": 32, "num_heads": 2}
-
-
-@register_model
-def contract_mixer(pretrained=False, **options):  # noqa: ARG001  (timm's calling convention)
-    """timm's own mixers are too large for a contract."""
-    known = {name: options[name] for name in ("img_size", "num_classes", "in_chans")}
-    return MlpMixer(patch_size=8, num_blocks=4, embed_dim=32, **known)
-
 
 PAIRS = {
     "cnn-cnn": partial(make_setup, "cifar_resnet8", "cifar_resnet8x4"),
