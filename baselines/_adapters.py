@@ -72,6 +72,18 @@ class BatchNorm(nn.BatchNorm2d):
         )
 
 
+class VectorBatchNorm(nn.BatchNorm1d):
+    """The same for vectors [B, C]: a batch of one image is normalised with the running figures."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input [B, C] -> the same shape."""
+        if len(input) > 1:
+            return super().forward(input)
+        return functional.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
 class ConvReg(nn.Module):
     """FitNet's regressor: a convolution from the student's map to the teacher's, BN and ReLU.
 

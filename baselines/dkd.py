@@ -9,46 +9,12 @@ Shapes: B batch, K classes.
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 from torch import Tensor
 from torch.nn import functional
 
-from baselines._losses import in_float32, is_label
+from baselines._decoupled import decouple, nckd_loss, tckd_loss
 from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
 from suite.taps import Outputs
-
-
-class Decoupled(NamedTuple):
-    """Softened predictions of one network, taken apart at the target class."""
-
-    log_odds: Tensor  # [B], log(p_target / (1 - p_target))
-    others: Tensor  # [B, K], log-probabilities among the non-target classes; 0 at the target
-
-
-def decouple(logits: Tensor, label: Tensor, temperature: float) -> Decoupled:
-    """Take softmax(logits / T) of [B, K] apart at ``label`` [B]."""
-    logits = in_float32(logits) / temperature
-    target = is_label(label, logits.shape[1])  # [B, K]
-    without_target = logits.masked_fill(target, -math.inf)
-    odds = logits.gather(1, label[:, None])[:, 0] - without_target.logsumexp(1)
-    return Decoupled(odds, functional.log_softmax(without_target, 1).masked_fill(target, 0.0))
-
-
-def tckd_loss(student: Decoupled, teacher: Decoupled) -> Tensor:
-    """KL of the pairs (p_target, 1 - p_target), mean over the batch (Zhao et al. 2022, eq. 5)."""
-    p, q = teacher.log_odds, student.log_odds
-    hit = p.sigmoid() * (functional.logsigmoid(p) - functional.logsigmoid(q))
-    miss = (-p).sigmoid() * (functional.logsigmoid(-p) - functional.logsigmoid(-q))
-    return (hit + miss).mean()
-
-
-def nckd_loss(student: Decoupled, teacher: Decoupled) -> Tensor:
-    """KL of the distributions over the non-target classes, mean over the batch (eq. 5)."""
-    # At the target class both log-probabilities are 0 by convention, so it adds nothing.
-    divergence = teacher.others.exp() * (teacher.others - student.others)
-    return divergence.sum(1).mean()
 
 
 def dkd_terms(

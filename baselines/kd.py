@@ -13,7 +13,7 @@ from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
 from suite.taps import Outputs
 
 
-def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
     """T^2 KL(softmax(z_t / T) || softmax(z_s / T)), mean over the batch (Hinton et al., Sec. 2).
 
     Logits are [B, K]; the result is a scalar. The factor T^2 keeps the size of the gradient
