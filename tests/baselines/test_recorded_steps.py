@@ -21,6 +21,7 @@ CASES += [
     ("dskd", {"hash_bias": "median"}),
     ("crd", {"bank_dtype": "float16"}),
 ]
+SIDES = {"wkd_f": 64}  # it needs maps of several pixels
 STEPS = 4
 
 
@@ -28,7 +29,8 @@ class Steps:
     """A method with its own copy of everything, trained by SGD."""
 
     def __init__(self, name, options):
-        self.setup = make_setup(teacher_name=None if name == "scratch" else "test_resnet")
+        teacher = None if name == "scratch" else "test_resnet"
+        self.setup = make_setup(teacher_name=teacher, image_size=SIDES.get(name, 32))
         method = methods.find(name)
         with seeded_globals(0, name):
             self.method = method(method.Config.model_validate(options), self.setup)
