@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import disk_usage
+from tempfile import TemporaryFile
 from typing import Any
 
 from rich.console import Console
@@ -259,6 +261,8 @@ class _Sweep:
             self.console.print(f"  and {len(problems) - MOST_PROBLEMS} more")
         if problems and disk_usage(runs_root).free < FULL_BYTES:  # reasons could not be written
             self.console.print(f"  No space left on the disk of {runs_root}", highlight=False)
+        if problems and _is_read_only(runs_root):
+            self.console.print(f"  The file system of {runs_root} is read-only", highlight=False)
         mendable = any(failure.get("user_error") for failure in failures.values())
         on_slurm = self.cluster is not None
         return Summary(manifest, finished, tuple(problems), mendable, self.interrupted, on_slurm)
@@ -270,3 +274,12 @@ class _Sweep:
             return "not run: its teacher failed"
         fate = self.fates.get(spec)
         return f"stopped ({state.value}{f'; {fate}' if fate else ''})"
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Found by trying: after an error of the disk the mount's flags may still say writable."""
+    try:
+        with TemporaryFile(dir=folder):
+            return False
+    except OSError as error:
+        return error.errno == errno.EROFS

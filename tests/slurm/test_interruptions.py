@@ -170,3 +170,38 @@ def test_a_full_disk_fails_the_run_and_the_next_call_goes_on(sweep, unbroken):
         whole(sweep, unbroken)
     finally:
         sweep.slurm("umount", "-l", sweep.root)
+
+
+def test_a_file_system_that_turns_read_only_ends_the_sweep_and_the_next_call_goes_on(
+    sweep, tmp_path, unbroken
+):
+    """As ext4 does after an error of the disk (``errors=remount-ro``)."""
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(200 * 2**20)
+    sweep.slurm("mkfs.ext4", "-q", disk)
+    sweep.root.mkdir()
+    sweep.slurm("mount", "-o", "loop,errors=remount-ro", disk, sweep.root)
+    try:
+        process = sweep.start(executor="local")
+        while len(max(sweep.epochs().values(), key=len, default=())) < 5:
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.1)
+        sweep.slurm("mount", "-o", "remount,abort", sweep.root)
+        status, out = sweep.finish(process)
+        assert status == 1, out
+        assert f"The file system of {sweep.root} is read-only" in out
+        status, out = sweep.finish(sweep.start(executor="local"))
+        assert status == 2, out
+        assert "Read-only file system" in out
+        sweep.slurm("umount", "-l", sweep.root)
+        deadline = time.monotonic() + 30
+        while subprocess.run(["e2fsck", "-fy", disk], check=False).returncode > 2:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        sweep.slurm("mount", "-o", "loop", disk, sweep.root)
+        status, out = sweep.finish(sweep.start(executor="local"))
+        assert status == 0, out
+        whole(sweep, unbroken)
+    finally:
+        subprocess.run(["umount", "-l", sweep.root], check=False)
