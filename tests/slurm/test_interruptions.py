@@ -172,6 +172,7 @@ def test_a_full_disk_fails_the_run_and_the_next_call_goes_on(sweep, unbroken):
         sweep.slurm("umount", "-l", sweep.root)
 
 
+@pytest.mark.skipif(not Path("/dev/loop-control").exists(), reason="no loop devices")
 def test_a_file_system_that_turns_read_only_ends_the_sweep_and_the_next_call_goes_on(
     sweep, tmp_path, unbroken
 ):
