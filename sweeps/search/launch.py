@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sweeps.local import workers_for
 from sweeps.search import export, tuned
 from sweeps.search.driver import Driver
 from sweeps.search.method_study import STATES, MethodStudy
+from sweeps.search.outage import OUTAGE, StorageLost, wait_for
 from sweeps.search.plan import SearchPlan, load
 from sweeps.search.study import open_storage
 from sweeps.search.workers import InProcess, LocalPool, SlurmPool, Workers
@@ -117,12 +119,13 @@ class _Search:
     ) -> None:
         self._plan, self._runtime, self._how, self._cluster = plan, runtime, how, cluster
         self._held, self._console = held, console
+        self._lost = False  # the database, in the driver's last step
+        self._current: Driver
 
     def run(self) -> Summary:
         runs_root = self._runtime.runs_root
         parallel = self._parallel()
-        storage = open_storage(runs_root / self._plan.name, self._how.storage)
-        driver = Driver(self._plan, storage, runs_root, parallel, self._show)
+        driver = self._driver()
         for study in driver.studies:
             counts = study.counts
             self._console.print(
@@ -131,19 +134,40 @@ class _Search:
                 highlight=False,
             )
         try:
-            interrupted = self._drive(driver, parallel)
-        finally:
-            record = export.write(self._plan, driver.studies, runs_root)
+            driver, interrupted = self._drive(driver, parallel)
+        except StorageLost:
+            raise
+        except BaseException:
+            self._keep(driver)
+            raise
+        record = export.write(self._plan, driver.studies, runs_root)
         settings = [export.tuned_settings(self._plan, study) for study in driver.studies]
         chosen = [tuned.write(it, self._how.tuned_root) for it in settings if it is not None]
         return Summary(record, tuple(chosen), interrupted)
 
-    def _drive(self, driver: Driver, parallel: int) -> bool:
-        """Until the budget is spent; True when the user interrupted."""
+    def _driver(self) -> Driver:
+        runs_root = self._runtime.runs_root
+        storage = open_storage(runs_root / self._plan.name, self._how.storage)
+        return Driver(self._plan, storage, runs_root, self._parallel(), self._show)
+
+    def _keep(self, driver: Driver) -> None:
+        """Write what the study holds, as far as it can be read, while another fault ends us."""
+        with suppress(*OUTAGE):
+            export.write(self._plan, driver.studies, self._runtime.runs_root)
+
+    def _drive(self, driver: Driver, parallel: int) -> tuple[Driver, bool]:
+        """Until the budget is spent; the driver at the end, and whether the user interrupted."""
         workers: Workers | None = None
-        over = False
+        over, self._current = False, driver
         try:
-            while not (over := driver.step()):
+            while not over:
+                over = self._step(driver)
+                if self._lost:  # as after a kill: a new driver finds all in study and run store
+                    driver, self._lost, over = wait_for(self._driver, self._tell), False, False
+                    self._current = driver
+                    continue
+                if over:
+                    break
                 self._held.check()
                 if workers is None:
                     workers = self._workers(driver, parallel)
@@ -151,7 +175,7 @@ class _Search:
                 time.sleep(workers.poll_seconds)
         except KeyboardInterrupt:
             self._console.print(workers.farewell if workers else "stopped")
-            return True
+            return driver, True
         except ClaimLost as lost:
             raise UserError(f"{lost}; this driver leaves the search to it") from None
         finally:
@@ -159,7 +183,18 @@ class _Search:
                 driver.queue.close()
             if workers is not None:
                 workers.stop()
-        return False
+        return driver, False
+
+    def _step(self, driver: Driver) -> bool:
+        """True when nothing is left to do. After an outage the driver is not to be used again."""
+        try:
+            return not self._lost and driver.step()
+        except OUTAGE:
+            self._lost = True
+            return False
+
+    def _tell(self, line: str) -> None:
+        self._console.print(line, highlight=False)
 
     def _workers(self, driver: Driver, parallel: int) -> Workers:
         name = self._plan.name
@@ -168,7 +203,7 @@ class _Search:
             self._console.print(f"SLURM: {pool.submitted} jobs submitted")
             return pool
         if self._how.executor == "debug":
-            return InProcess(name, self._runtime, driver.step)
+            return InProcess(name, self._runtime, lambda: self._step(self._current))
         return LocalPool(name, self._runtime, parallel)
 
     def _parallel(self) -> int:

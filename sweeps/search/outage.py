@@ -1,0 +1,52 @@
+"""A database that is gone for a while: the driver waits, then goes on from what the study holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from suite.errors import UserError
+
+Made = TypeVar("Made")
+OUTAGE = (StorageInternalError, SQLAlchemyError)
+"""What a database that does not answer raises, now from Optuna, now from SQLAlchemy."""
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+GIVE_UP_SECONDS = 1800.0
+"""A restart takes seconds, an upgrade minutes; after half an hour a person should look."""
+
+
+class StorageLost(UserError):
+    """The study's database did not come back."""
+
+
+def wait_for(
+    again: Callable[[], Made],
+    tell: Callable[[str], None],
+    give_up_seconds: float = GIVE_UP_SECONDS,
+) -> Made:
+    """What ``again()`` gives once the database answers; pauses double from 1 s to 30 s.
+
+    Raises :class:`StorageLost` after ``give_up_seconds``.
+    """
+    start, pause = time.monotonic(), FIRST_PAUSE_SECONDS
+    tell(f"the study's database does not answer; waiting up to {give_up_seconds / 60:.0f} min")
+    while True:
+        try:
+            made = again()
+        except (*OUTAGE, UserError) as error:
+            if time.monotonic() - start + pause > give_up_seconds:
+                reason = " ".join(str(error).split())[:300]
+                raise StorageLost(
+                    f"the study's database did not answer for {give_up_seconds:.0f} s: {reason}; "
+                    "nothing is lost: the same command goes on once it does"
+                ) from None
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        else:
+            tell(f"the study's database answers again after {time.monotonic() - start:.0f} s")
+            return made
