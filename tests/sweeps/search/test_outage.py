@@ -3,6 +3,7 @@
 import io
 import subprocess
 import threading
+import time
 
 import pytest
 import simulated
@@ -33,8 +34,19 @@ class Server:
         self._call(program, "-D", self.folder / "data", "-w", *words)
 
     def start(self):
-        where = f"-h 127.0.0.1 -p {self.port} -k {self.folder}"
-        self.control("-l", self.folder / "log", "-o", where, "start")
+        where = f"-h 127.0.0.1 -p {self.port} -c unix_socket_directories=''"
+        for more in (
+            True,
+            True,
+            False,
+        ):  # after an immediate stop the port may be taken for a while
+            try:
+                self.control("-l", self.folder / "log", "-o", where, "start")
+                return
+            except subprocess.CalledProcessError:
+                if not more:
+                    raise
+                time.sleep(2)
 
     def stop(self):
         self.control("-m", "immediate", "stop")
