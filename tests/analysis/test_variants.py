@@ -35,7 +35,7 @@ def test_only_options_that_differ_are_shown(store):
         "5",
         "81.25 ± 0.35 (2)",
         "[78.07, 84.43]",
-        "+1.00 [+1.00, +1.00]",
+        "+1.00",  # both seeds differ by the same: no interval
     ]
 
 

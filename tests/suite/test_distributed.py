@@ -16,6 +16,7 @@ from suite.config import RunSpec
 from suite.record import RunDirectory
 
 METHODS = ("scratch", "kd", "crd", "dskd", "rkd", "sp", "pkt", "dist", "lshfm", "simkd")
+METHODS += ("rld", "rsd", "srd")
 OPTIONS = {"crd": {"negatives": 128, "feature_dim": 16}}
 OPTIONS |= {"dskd": {"hash_bits": 64, "lsh_weight": 3.0}}
 OPTIONS |= {"rkd": {"distance_weight": 1.0, "angle_weight": 2.0}}  # steep: it amplifies rounding

@@ -22,7 +22,14 @@ def test_an_unknown_name_is_called_what_it_is(kind):
 
 def test_make_hands_names_to_the_shell_as_they_are():
     """Also of several experiments in one report."""
-    command = ["make", "--dry-run", "PYTHON=python", "EXP=first se$$cond;third", "report"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "--dry-run",
+        "PYTHON=python",
+        "EXP=first se$$cond;third",
+        "report",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
         "python",
