@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines._pooling import average_pool
-from suite.distiller import Setup, UnsupportedPair
-from suite.taps import TappedModel, UnsupportedModel
+from suite.interface.distiller import Setup, UnsupportedPair
+from suite.interface.taps import TappedModel, UnsupportedModel
 
 Shape = tuple[int, ...]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from suite.taps import TappedModel
+from suite.interface.taps import TappedModel
 
 
 class Reheaded(nn.Module):

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from baselines import _diffusion as diffusion
 from baselines._denoisers import NoiseAdapter, WaveDenoiser
-from suite.rng import Draws
+from suite.interface.rng import Draws
 
 
 class FeatureDiffusion(nn.Module):

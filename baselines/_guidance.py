@@ -20,7 +20,7 @@ from torch.nn import functional
 from baselines._adapters import BatchNorm
 from baselines._features import RunningScale
 from baselines._pooling import average_pool
-from suite.taps import TappedModel, UnsupportedModel
+from suite.interface.taps import TappedModel, UnsupportedModel
 
 
 class Reader(Protocol):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines._losses import in_float32
-from suite.rng import Draws
+from suite.interface.rng import Draws
 
 
 def lower_median(rows: Tensor, *, by_order: bool) -> Tensor:

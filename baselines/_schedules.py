@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from suite.distiller import Progress
+from suite.interface.distiller import Progress
 
 
 def cosine_decay(progress: Progress, start: int) -> float:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs
 
 
 def direction_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from baselines._adapters import paired_stages, pool_to_smaller
 from baselines._losses import in_float32, unit_rows
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs
 
 
 def attention(feature_map: Tensor, power: float) -> Tensor:

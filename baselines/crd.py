@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines._losses import in_float32, unit_rows
-from suite.distiller import (
+from suite.interface.distiller import (
     Batch,
     Distiller,
     MethodConfig,
@@ -29,8 +29,8 @@ from suite.distiller import (
     UnsupportedPair,
     tunable,
 )
-from suite.rng import Draws
-from suite.taps import Outputs
+from suite.interface.rng import Draws
+from suite.interface.taps import Outputs
 
 EPSILON = 1e-7  # beside the noise density, RepDistiller crd/criterion.py
 DENSE_SCORES = 32  # score the whole bank up to so many rows a negative (measured on a CPU)

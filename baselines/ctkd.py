@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.kd import kd_loss
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs
 
 Schedule = Literal["cosine", "linear"]
 

@@ -23,9 +23,9 @@ from baselines import _diffusion as diffusion
 from baselines._adapters import BatchNorm, pool_to_smaller
 from baselines._losses import in_float32
 from baselines.kd import kd_loss
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.rng import Draws
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.rng import Draws
+from suite.interface.taps import Outputs
 
 SILENCE = 1e-6
 """Least amplitude of signal and of noise whose ratio is told, 120 dB from one to the other."""

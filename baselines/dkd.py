@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._decoupled import decouple, nckd_loss, tckd_loss
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.taps import Outputs
 
 
 def dkd_terms(

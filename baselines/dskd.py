@@ -38,7 +38,7 @@ from baselines._hashing import (
 )
 from baselines._losses import is_label, unit_rows
 from baselines.kd import kd_loss
-from suite.distiller import (
+from suite.interface.distiller import (
     Batch,
     Distiller,
     MethodConfig,
@@ -47,8 +47,8 @@ from suite.distiller import (
     UnsupportedPair,
     tunable,
 )
-from suite.rng import Draws
-from suite.taps import Outputs
+from suite.interface.rng import Draws
+from suite.interface.taps import Outputs
 
 INSPECT_SEED = 0
 """Of the noise in :meth:`DSKD.inspect`, which must not move the training stream."""

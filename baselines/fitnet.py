@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from baselines._adapters import ConvReg, pool_to_smaller, shape_of, stage_from_the_end
 from baselines._losses import in_float32
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs
 
 
 def hint_loss(regressed: Tensor, hint: Tensor) -> Tensor:

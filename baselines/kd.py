@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._losses import in_float32
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.taps import Outputs
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from baselines._deployment import Reheaded
 from baselines._hashing import MOST_BITS, Centre, HashLayer, code_loss_per_row, mean_over
 from baselines._losses import in_float32, unit_rows
 from baselines.kd import kd_loss
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs, TappedModel
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs, TappedModel
 
 Variant = Literal["lshl2_s", "lsh_s", "lshl2", "lsh", "l2", "l2_normalized", "l1"]
 Distance = Literal["bce", "l2", "l1"]

@@ -18,8 +18,8 @@ from baselines._standardize import Variant, standardize
 from baselines.dkd import dkd_loss
 from baselines.kd import kd_loss
 from baselines.rld import rld_loss
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.taps import Outputs
 
 Base = Literal["kd", "dkd", "rld"]
 CE_WEIGHT = {"kd": 0.1, "dkd": 1.0, "rld": 1.0}  # of the base methods

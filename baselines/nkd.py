@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._decoupled import decouple, soft_target_loss
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.taps import Outputs
 
 
 def non_target_loss(

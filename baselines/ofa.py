@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from baselines._adapters import BatchNorm
 from baselines._losses import in_float32, is_label
-from suite.distiller import (
+from suite.interface.distiller import (
     Batch,
     Distiller,
     MethodConfig,
@@ -24,7 +24,7 @@ from suite.distiller import (
     UnsupportedPair,
     tunable,
 )
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 
 def ofa_loss(

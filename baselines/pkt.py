@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._losses import TINY, in_float32
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.taps import Outputs
 
 EPSILON = 1e-7  # beside norms and probabilities, RepDistiller distiller_zoo/PKT.py
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 from baselines._adapters import BatchNorm, Shape, paired_stages
 from baselines._losses import in_float32
 from baselines._pooling import average_pool
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs
 
 WIDEST_FUSION = 512  # channels; mdistiller distillers/ReviewKD.py
 POOLINGS = (4, 2, 1)  # sides of the pooled maps in HCL; ibid.

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._losses import in_float32, unit_rows
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.taps import Outputs
 
 LEAST_SQUARE = 1e-12  # of a distance; RepDistiller distiller_zoo/RKD.py
 

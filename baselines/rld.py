@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from baselines._decoupled import decouple, tckd_loss
 from baselines._losses import in_float32
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.taps import Outputs
 
 
 def confidence_loss(

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from baselines._adapters import VectorBatchNorm
 from baselines._losses import in_float32
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs
 
 EPSILON = 1e-5  # beside the standard deviation, spacewanderx/RSD distillers/rsd.py
 INITIAL_STD = 0.02  # of the projector's weights, as there

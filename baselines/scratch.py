@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from suite.distiller import Batch, Distiller, MethodConfig, Progress
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress
+from suite.interface.taps import Outputs
 
 
 class ScratchConfig(MethodConfig):

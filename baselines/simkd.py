@@ -20,9 +20,16 @@ from baselines._adapters import BatchNorm, pool_to_smaller
 from baselines._deployment import Reheaded
 from baselines._losses import in_float32
 from baselines._pooling import average_pool
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, UnsupportedPair
-from suite.rng import generator
-from suite.taps import Outputs, TappedModel
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Setup,
+    UnsupportedPair,
+)
+from suite.interface.rng import generator
+from suite.interface.taps import Outputs, TappedModel
 
 PROBE_IMAGES = 8
 

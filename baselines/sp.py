@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._losses import in_float32, unit_rows
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs
 
 
 def similarities(feature: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from torch.nn import functional
 from baselines._adapters import VectorBatchNorm
 from baselines._losses import in_float32, unit_rows
 from baselines.kd import kd_loss
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs
 
 POWER = 4  # alpha of the paper, imagenet/torchdistill/losses/single.py
 NORM_EPSILON = 1e-4  # of both normalisations, imagenet/torchdistill/losses/single.py

@@ -19,8 +19,8 @@ from torch.nn import functional
 from baselines._adapters import shape_of
 from baselines._losses import in_float32
 from baselines.kd import kd_loss
-from suite.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.taps import Outputs
 
 Variant = Literal["code", "paper"]
 TAYLOR_TERMS = 6

@@ -18,7 +18,7 @@ from torch.nn import functional
 from baselines._adapters import BatchNorm, ConvReg, Shape, pool_to_smaller, shape_of
 from baselines._losses import in_float32
 from baselines._schedules import cosine_decay
-from suite.distiller import (
+from suite.interface.distiller import (
     Batch,
     Distiller,
     MethodConfig,
@@ -27,7 +27,7 @@ from suite.distiller import (
     UnsupportedPair,
     tunable,
 )
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 EPSILON = 1e-5  # beside the variance, JiamingLv/WKD distillers/WKD.py
 INNER_WIDTH = 256  # of the bottleneck

@@ -26,7 +26,7 @@ from baselines._transport import (
     transport_cost,
     transport_loss,
 )
-from suite.distiller import (
+from suite.interface.distiller import (
     Batch,
     Distiller,
     MethodConfig,
@@ -35,7 +35,7 @@ from suite.distiller import (
     UnsupportedPair,
     tunable,
 )
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 Costs = Literal["map", "logits", "classifier"]
 FEWEST_IMAGES = 2  # of a class: one image has no correlation

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from bench.registry import Settings
 from suite import data, models
-from suite.build import Ground, build_trainer, make_fabric
 from suite.config import DataConfig, ModelConfig, RunConfig, Runtime, parse
 from suite.data import Dataset
 from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
 from suite.data.sources import SOURCES
-from suite.engine import Trainer
-from suite.pack import Pack
-from suite.record import RunDirectory
-from suite.rng import generator, seeded_globals
-from suite.taps import TappedModel
+from suite.interface.rng import generator, seeded_globals
+from suite.interface.taps import TappedModel
+from suite.store.record import RunDirectory
+from suite.train.build import Ground, build_trainer, make_fabric
+from suite.train.engine import Trainer
+from suite.train.pack import Pack
 
 TEACHER, STUDENT, BATCH_SIZE, CLASSES = "cifar_wrn_40_2", "cifar_wrn_16_2", 64, 100
 IMAGES = 50_000

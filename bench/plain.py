@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-import suite.zoo  # noqa: F401  (registers the CIFAR networks in timm)
+import suite.models.zoo  # noqa: F401  (registers the CIFAR networks in timm)
 from bench import pairs
 from bench.registry import Settings
 from bench.timing import wait

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import bench.measures
-from suite.errors import UserError, unknown
+from suite.interface.errors import UserError, unknown
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from rich.text import Text
 
 from bench import registry
 from bench.registry import Figure, Settings, Spread
-from suite import limits, machine
-from suite.build import device_of
 from suite.config import Runtime, parse
-from suite.provenance import provenance
-from suite.record import now, write_json
+from suite.device import limits, machine
+from suite.store.provenance import provenance
+from suite.store.record import now, write_json
+from suite.train.build import device_of
 
 VERDICTS: dict[bool | None, str | tuple[str, str]] = {
     True: ("met", "green"),
@@ -44,7 +44,7 @@ def main(
 ) -> bool:
     """:func:`run` on the device that ``accelerator`` names, with all cores unless ``threads``.
 
-    Raises :class:`suite.errors.UserError` for a device or threads that are not there.
+    Raises :class:`suite.interface.errors.UserError` for a device or threads that are not there.
     """
     runtime = parse(Runtime, {"accelerator": accelerator, "threads": threads}, "command line")
     limits.check(runtime, jobs=None)
@@ -62,7 +62,7 @@ def run(
     """Run the named benchmarks (none: all); returns whether all could be run.
 
     Every benchmark's figures go to ``folder/<name>-<device>.json`` with the command, device,
-    versions and date. Raises :class:`suite.errors.UserError` for an unknown name.
+    versions and date. Raises :class:`suite.interface.errors.UserError` for an unknown name.
     """
     chosen = list(names) or registry.names()
     for name in chosen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sweeps.expand import Plan, expand
+from sweeps.plan.expand import Plan, expand
 
 EPOCHS = 20
 PROVENANCE = {"source_sha256": "a" * 64, "finished": "2026-01-01T00:00:00+00:00"}

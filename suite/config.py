@@ -24,9 +24,8 @@ from pydantic import (
 )
 
 from suite import methods
-from suite.errors import UserError, brief, listed, shortened
-from suite.names import experiment_name
-from suite.record import TEACHERS
+from suite.interface.errors import UserError, brief, listed, shortened
+from suite.names import TEACHERS, experiment_name
 
 Model = TypeVar("Model", bound=BaseModel)
 

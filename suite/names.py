@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-from suite.errors import UserError, brief
+from suite.interface.errors import UserError, brief
 
 LONGEST_NAME = 100
 NAME = re.compile(r"\w(?:[\w .+=,@-]*[\w+=@])?")
-RESERVED = ("teachers", "jobs", "source", "wandb", "bench", "aside")
+TEACHERS = "teachers"
+"""The experiment that holds the teachers of all experiments."""
+RESERVED = (TEACHERS, "jobs", "source", "wandb", "bench", "aside")
 """Folders of the run store that hold something else."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from suite.config import ConfigError
-from suite.errors import shortened
+from suite.interface.errors import shortened
 
 MOST_BYTES = 100_000
 """The largest file that ships has 3 kB; the rest is for lists of seeds."""

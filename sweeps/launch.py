@@ -13,21 +13,22 @@ from typing import Any
 
 from rich.console import Console
 
-from suite import limits
 from suite.config import RunSpec, Runtime
-from suite.errors import UserError
+from suite.device import limits
+from suite.interface.errors import UserError
+from suite.store.states import State, directory_of, state_of
 from suite.terminal import terminal
-from sweeps import other_code, preview
-from sweeps.again import set_aside
-from sweeps.closing import Closing
-from sweeps.cluster import Cluster, Executor, choose, room
-from sweeps.expand import Plan, expand
-from sweeps.local import LocalWorkers
-from sweeps.mend import forget_failures, mend
-from sweeps.slurm import SlurmWorkers
-from sweeps.states import State, directory_of, state_of
-from sweeps.view import Board, View
-from sweeps.worker import Worker, mirror
+from sweeps import preview
+from sweeps.executors.local import LocalWorkers
+from sweeps.executors.slurm import SlurmWorkers
+from sweeps.plan import other_code
+from sweeps.plan.again import set_aside
+from sweeps.plan.expand import Plan, expand
+from sweeps.plan.mend import forget_failures, mend
+from sweeps.slurm.closing import Closing
+from sweeps.slurm.cluster import Cluster, Executor, choose, room
+from sweeps.watch.view import Board, View
+from sweeps.workers.worker import Worker, mirror
 
 MOST_PROBLEMS = 20  # lines about runs that are not finished
 FULL_BYTES = 2**20  # with less than that free, a disk is called full
@@ -83,7 +84,7 @@ def launch(
 ) -> Summary:
     """Train every run of the experiment that is not finished, teachers first.
 
-    Raises :class:`suite.errors.UserError` before anything starts when the experiment is wrong.
+    Raises :class:`UserError` before anything starts when the experiment is wrong.
     """
     console, how = console or terminal(), how or How()
     cluster = choose(how.executor, how.cluster, how.jobs)
@@ -124,7 +125,7 @@ def launch(
 def _preview(
     plan: Plan, runtime: Runtime, how: How, cluster: Cluster | None, console: Console
 ) -> Summary:
-    from suite.preflight import check
+    from suite.train.preflight import check
 
     again = {spec for spec in plan.runs if how.force and spec.role != "teacher"}
     missing = [
@@ -210,7 +211,7 @@ class _Sweep:
         return workers
 
     def _in_process(self, specs: Sequence[RunSpec]) -> None:
-        from suite.run import run, run_packed
+        from suite.train.run import run, run_packed
 
         try:
             with mirror(self.runtime) as announce:
@@ -222,7 +223,7 @@ class _Sweep:
 
     def without_unsupported(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """Leave out, with the reason, the runs whose method cannot work on their pair."""
-        from suite.preflight import check
+        from suite.train.preflight import check
 
         findings = check(specs, self.runtime, room(self.cluster, self.runtime))
         reasons = findings.faults

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from suite.config import RunSpec, Runtime
-from suite.preflight import Findings
-from sweeps.arrays import student_arrays, teacher_arrays
-from sweeps.cluster import Cluster
-from sweeps.local import with_pack, workers_for
-from sweeps.worker import packs
+from suite.train.preflight import Findings
+from sweeps.executors.local import with_pack, workers_for
+from sweeps.slurm.arrays import student_arrays, teacher_arrays
+from sweeps.slurm.cluster import Cluster
+from sweeps.workers.worker import packs
 
 ONE_ARRAY = 10**9  # jobs are counted, whatever arrays SLURM takes
 

@@ -11,10 +11,10 @@ from typing import Any
 import timm
 import torch
 
-import suite.zoo  # noqa: F401  (registers the CIFAR networks in timm)
-from suite.distiller import Batch, Progress, Setup
-from suite.rng import Draws, generator, seeded_globals
-from suite.taps import Outputs, TappedModel
+import suite.models.zoo  # noqa: F401  (registers the CIFAR networks in timm)
+from suite.interface.distiller import Batch, Progress, Setup
+from suite.interface.rng import Draws, generator, seeded_globals
+from suite.interface.taps import Outputs, TappedModel
 
 BATCH_SIZE = 8
 

@@ -62,7 +62,7 @@ class Tape(TorchDispatchMode):
 
 
 class TapeRecorder:
-    """In place of :func:`suite.graphs.record`."""
+    """In place of :func:`suite.device.graphs.record`."""
 
     def __init__(self, fail_after=None):
         self.fail_after = fail_after

@@ -9,8 +9,9 @@ from contract_networks import VIT
 from method_setup import make_batch, make_setup
 
 import baselines
-from suite import methods, testing
-from suite.distiller import UnsupportedPair
+from suite import methods
+from suite.interface import testing
+from suite.interface.distiller import UnsupportedPair
 
 PAIRS = {
     "cnn-cnn": partial(make_setup, "cifar_resnet8", "cifar_resnet8x4"),

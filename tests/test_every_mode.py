@@ -9,9 +9,10 @@ import pytest
 
 from suite import methods
 from suite.config import RunSpec, Runtime, parse
-from suite.pack import Interrupted
-from suite.record import TEACHERS, RunDirectory
-from suite.run import run, run_packed
+from suite.names import TEACHERS
+from suite.store.record import RunDirectory
+from suite.train.pack import Interrupted
+from suite.train.run import run, run_packed
 
 NETWORK = {"name": "cifar_resnet8", "options": {"widths": [4, 4, 8, 8]}}
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.features import Array
+from analysis.feature_gap.features import Array
 from analysis.plots.style import DENOISED, FULL_INCHES, STUDENT, TEACHER
 
 OVERLAP = 1.5

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.features import Array, class_means
+from analysis.feature_gap.features import Array, class_means
 from analysis.plots.style import DENOISED, FULL_INCHES, STUDENT, TEACHER
 
 CLASSES = 10

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import stats
-from analysis.gap import METRICS, NOISE
+from analysis.feature_gap.gap import METRICS, NOISE
 from analysis.plots.style import DENOISED, FULL_INCHES, STUDENT, legend, line
+from analysis.statistics import stats
 
 SHOWN = ("cka", "unexplained", "frechet", "mmd")
 VIEW_STYLE = {

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots.style import COLUMN_INCHES, FULL_INCHES
-from analysis.stats import Array, Ranks
+from analysis.statistics.stats import Array, Ranks
 
 NARROW = 10
 """So many methods fit into one column."""

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis import stats
 from analysis.plots.style import COLUMN_INCHES
+from analysis.statistics import stats
 
 
 def sensitivity(axes: Axes, runs: pd.DataFrame, rows: str, columns: str) -> Axes:

@@ -32,7 +32,7 @@ MARGIN_INCHES, LABEL_INCHES = 0.62, 0.122
 def paper_style() -> Iterator[None]:
     """The style of ``paper.mplstyle`` inside the block."""
     with (
-        resources.as_file(resources.files("analysis").joinpath("paper.mplstyle")) as path,
+        resources.as_file(resources.files("analysis.plots").joinpath("paper.mplstyle")) as path,
         mpl.rc_context(fname=path),
     ):
         yield

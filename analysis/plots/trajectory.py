@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from analysis.features import Array
+from analysis.feature_gap.features import Array
 from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, height_for, label_ends, legend, line
 
 

@@ -14,15 +14,15 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.text import Text
 
-from analysis import render
-from analysis.csv_table import to_csv
-from analysis.picture import Picture, Shown, clear, draw, faults
 from analysis.plots import search as plots
 from analysis.plots.style import COLUMN_INCHES, FULL_INCHES
-from analysis.prose import paragraphs
-from analysis.render import Cell, Column, Row, Table
+from analysis.report.picture import Picture, Shown, clear, draw, faults
+from analysis.report.prose import paragraphs
 from analysis.search.study import Study, read
-from suite.errors import UserError
+from analysis.tables import render
+from analysis.tables.csv_table import to_csv
+from analysis.tables.render import Cell, Column, Row, Table
+from suite.interface.errors import UserError
 
 SHOWN_TRIALS = 10
 LEAST_FOR_CONTOUR = 4  # points of a surface

@@ -13,7 +13,7 @@ import pandas as pd
 from optuna.distributions import CategoricalDistribution, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
-from suite.errors import UserError
+from suite.interface.errors import UserError
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 LEAST_FOR_IMPORTANCE = 8

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from suite.errors import UserError
+from suite.interface.errors import UserError
 
 Array = NDArray[np.float64]
 COLUMNS = ("method", "taught", "pair", "teacher", "run", "score")

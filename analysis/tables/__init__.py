@@ -1,4 +1,4 @@
-"""The tables of a report, each a :class:`analysis.render.Table`; every form of text comes later."""
+"""The tables of a report, each a :class:`Table`; every form of text comes later."""
 
 from analysis.tables.accuracy import accuracy
 from analysis.tables.anchors import published_figures, verdict

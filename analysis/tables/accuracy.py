@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import stats
-from analysis.grid import TEST, ColumnKey, Grid, GridCell, pair_name, states_text
-from analysis.records import FINISHED
-from analysis.render import Cell, Column, Row, Table
+from analysis.runs.grid import TEST, ColumnKey, Grid, GridCell, pair_name, states_text
+from analysis.runs.records import FINISHED
+from analysis.statistics import stats
+from analysis.tables.render import Cell, Column, Row, Table
 from analysis.tables.text import DASH, difference_cell, mean_sd
 
 REFERENCES = ("scratch", "kd")

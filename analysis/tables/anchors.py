@@ -6,11 +6,12 @@ import math
 
 import pandas as pd
 
-from analysis import published, stats
-from analysis.grid import TEST, ColumnKey, Grid, GridCell
-from analysis.records import FINISHED
-from analysis.render import Cell, Column, Row, Table
+from analysis.runs import published
+from analysis.runs.grid import TEST, ColumnKey, Grid, GridCell
+from analysis.runs.records import FINISHED
+from analysis.statistics import stats
 from analysis.tables.accuracy import score_cell
+from analysis.tables.render import Cell, Column, Row, Table
 from analysis.tables.text import number_cell, signed
 
 

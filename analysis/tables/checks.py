@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from analysis import stats
-from analysis.collect import Collected
-from analysis.grid import TEST, Grid, pair_name
-from analysis.records import FINISHED
-from analysis.render import Cell, Column, Row, Table
+from analysis.runs.collect import Collected
+from analysis.runs.grid import TEST, Grid, pair_name
+from analysis.runs.records import FINISHED
+from analysis.statistics import stats
 from analysis.tables.accuracy import name_cell
+from analysis.tables.render import Cell, Column, Row, Table
 from analysis.tables.text import number_cell, shorten, signed_cell
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis import power, stats
-from analysis.grid import Grid
-from analysis.render import Cell, Column, Row, Table
+from analysis.runs.grid import Grid
+from analysis.statistics import power, stats
 from analysis.tables.accuracy import references
+from analysis.tables.render import Cell, Column, Row, Table
 from analysis.tables.text import interval_cell, number_cell, p_cell, seeds_text, signed_cell
 
 

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pandas as pd
 
-from analysis import stats
-from analysis.grid import ColumnKey, Grid
-from analysis.records import FINISHED
-from analysis.render import Cell, Column, Row, Table
+from analysis.runs.grid import ColumnKey, Grid
+from analysis.runs.records import FINISHED
+from analysis.statistics import stats
 from analysis.tables.accuracy import name_cell
+from analysis.tables.render import Cell, Column, Row, Table
 from analysis.tables.text import DASH, count_cell, duration, mebibytes, number_cell
 
 LEAST_HOURS = 0.1

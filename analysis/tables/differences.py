@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis import stats
-from analysis.grid import ColumnKey, Grid
-from analysis.records import FINISHED
-from analysis.render import Cell, Column, Row, Table
+from analysis.runs.grid import ColumnKey, Grid
+from analysis.runs.records import FINISHED
+from analysis.statistics import stats
 from analysis.statistics.design import Design
 from analysis.statistics.differences import Differences, Scope, compare
 from analysis.statistics.planning import Cost, Step, components, next_steps
 from analysis.tables.accuracy import references
+from analysis.tables.render import Cell, Column, Row, Table
 from analysis.tables.text import interval_cell, number, p_cell, signed_cell
 
 REACH = {

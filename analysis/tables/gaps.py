@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from analysis import stats
-from analysis.feature_files import MISSING
-from analysis.gap import METRICS, NOISE, Gaps
-from analysis.grid import ColumnKey, pair_name, place_names
-from analysis.render import Cell, Column, Row, Table
+from analysis.feature_gap.feature_files import MISSING
+from analysis.feature_gap.gap import METRICS, NOISE, Gaps
+from analysis.runs.grid import ColumnKey, pair_name, place_names
+from analysis.statistics import stats
+from analysis.tables.render import Cell, Column, Row, Table
 from analysis.tables.text import mean_cell, number
 
 
 def gaps(frame: pd.DataFrame) -> Table | None:
-    """Metrics of :class:`analysis.gap.Gaps` per method, mean ± sd over seeds."""
+    """Metrics of :class:`analysis.feature_gap.gap.Gaps` per method, mean ± sd over seeds."""
     if frame.empty:
         return None
     rows = [

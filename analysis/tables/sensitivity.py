@@ -7,12 +7,12 @@ import math
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis import stats
-from analysis.grid import ColumnKey, Grid
-from analysis.records import FINISHED
-from analysis.render import Cell, Column, Row, Table
+from analysis.runs.grid import ColumnKey, Grid
+from analysis.runs.records import FINISHED
+from analysis.runs.variants import grid_options
+from analysis.statistics import stats
+from analysis.tables.render import Cell, Column, Row, Table
 from analysis.tables.text import DASH
-from analysis.variants import grid_options
 
 
 def sensitivity(grid: Grid) -> list[Table]:

@@ -6,8 +6,8 @@ import math
 
 from numpy.typing import ArrayLike
 
-from analysis import power, stats
-from analysis.render import Cell
+from analysis.statistics import power, stats
+from analysis.tables.render import Cell
 
 DASH = Cell("–")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from analysis import stats
-from analysis.grid import ColumnKey, Grid
-from analysis.render import Cell, Column, Row, Table
+from analysis.runs.grid import ColumnKey, Grid
+from analysis.runs.variants import varying_options
+from analysis.statistics import stats
 from analysis.tables.accuracy import score_cell
+from analysis.tables.render import Cell, Column, Row, Table
 from analysis.tables.text import DASH, difference_cell, interval_cell
-from analysis.variants import varying_options
 
 
 def variants(grid: Grid) -> list[Table]:

@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 from bench.registry import Figure, Settings
 from bench.timing import once, spread
-from suite.record import RunDirectory, write_json
-from sweeps import jobs
+from suite.store.record import RunDirectory, write_json
+from sweeps.slurm import jobs
 
 RUNS, METHODS = 10_000, ("scratch", "kd", "crd", "dkd", "dskd")
 PER_JOB = 4

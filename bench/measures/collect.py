@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from analysis.collect import collect
+from analysis.runs.collect import collect
 from bench import store
 from bench.registry import Figure, Settings
 from bench.timing import once, spread

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from baselines.crd import ContrastSampler, crd_loss, update_bank
 from bench.registry import Figure, Settings
 from bench.timing import in_turns, ratios, spread
-from suite.rng import Draws, generator
+from suite.interface.rng import Draws, generator
 
 IMAGES, WIDTH, NEGATIVES, BATCH, CLASSES, TEMPERATURE = 50_000, 128, 16_384, 64, 100, 0.07
 REFERENCE_BYTES = 1.42e9

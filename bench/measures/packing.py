@@ -11,7 +11,7 @@ from torch import Tensor
 from bench import pairs
 from bench.registry import Figure, Settings
 from bench.timing import in_turns, ratios, spread
-from suite.teacher import Teacher
+from suite.train.teacher import Teacher
 
 STUDENTS = {"cpu": 3, "cuda": 8}
 

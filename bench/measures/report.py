@@ -14,9 +14,9 @@ from analysis.report import build
 from bench import store
 from bench.registry import Figure, Settings
 from bench.timing import once
-from suite.features import CHANGING, IMAGES, epochs_to_keep
-from suite.record import RunDirectory
-from sweeps.expand import Plan
+from suite.store.record import RunDirectory
+from suite.train.features import CHANGING, IMAGES, epochs_to_keep
+from sweeps.plan.expand import Plan
 
 RUNS, WIDTH, CLASSES, STEPS, KEPT = 1000, 64, 100, 5, 6
 

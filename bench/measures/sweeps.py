@@ -12,9 +12,9 @@ from rich.console import Console
 from bench import store
 from bench.registry import Figure, Settings
 from bench.timing import once, spread
-from sweeps.expand import expand
-from sweeps.states import state_of
-from sweeps.status import status
+from suite.store.states import state_of
+from sweeps.plan.expand import expand
+from sweeps.watch.status import status
 
 
 def measure(settings: Settings) -> Iterator[Figure]:

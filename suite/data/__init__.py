@@ -18,7 +18,7 @@ from suite.data.folder import describe_folder, load_folder
 from suite.data.listing import ELSEWHERE, HIDDEN, TRAIN
 from suite.data.sources import SOURCES, Source
 from suite.data.split import training_and_validation
-from suite.errors import unknown
+from suite.interface.errors import unknown
 
 __all__ = [
     "DataError",

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from suite.data.base import rank_rows, steps_per_epoch
-from suite.distiller import Batch
-from suite.rng import generator
+from suite.interface.distiller import Batch
+from suite.interface.rng import generator
 
 VALUES_AT_ONCE = 2**24
 """Pixel values augmented together on a GPU: 64 MiB of float32, 85 batches of 64 CIFAR images."""

@@ -12,8 +12,8 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from suite.distiller import Batch
-from suite.errors import UserError
+from suite.interface.distiller import Batch
+from suite.interface.errors import UserError
 
 
 class DataError(UserError):

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from suite.config import FolderContents
 from suite.data.base import DataError
 from suite.data.listing import Listing, splits, time_of
-from suite.errors import UserError
-from suite.record import read_json, write_json
+from suite.interface.errors import UserError
+from suite.store.record import read_json, write_json
 
 KEPT_FROM = 100_000
 """Folders with so many images or more are not looked at file by file each time."""

@@ -22,8 +22,8 @@ from torchvision.datasets.folder import pil_loader
 
 from suite.data.base import DataError
 from suite.data.listing import Listing
-from suite.distiller import Batch
-from suite.rng import seeded_globals
+from suite.interface.distiller import Batch
+from suite.interface.rng import seeded_globals
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as torchvision and timm

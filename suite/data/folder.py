@@ -23,8 +23,8 @@ from suite.data.contents import check, contents_of
 from suite.data.decoding import MEAN, STD, Files, Loading
 from suite.data.listing import TEST, TRAIN, VAL, Listing, require_classes, scan, splits
 from suite.data.split import training_and_validation
-from suite.distiller import Batch
-from suite.rng import generator
+from suite.interface.distiller import Batch
+from suite.interface.rng import generator
 
 SIZE = 224
 VALIDATION_SHARE = 0.04  # 51,247 of ImageNet's 1,281,167 images: 51 a class

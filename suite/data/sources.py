@@ -17,7 +17,7 @@ from torch import Tensor
 
 from suite.data.base import DataError
 from suite.data.split import hold_out
-from suite.rng import generator
+from suite.interface.rng import generator
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 from suite.config import RunSpec
-from suite.record import write_json
+from suite.store.record import write_json
+from suite.store.states import directory_of
 from sweeps.search.driver import Driver
 from sweeps.search.plan import load
 from sweeps.search.study import open_storage
-from sweeps.states import directory_of
 
 
 def driver_seconds_per_trial(trials: int = 200, search: str = "dskd_digits_search") -> float:

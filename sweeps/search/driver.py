@@ -14,13 +14,13 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from suite.config import RunSpec
-from suite.errors import UserError
-from sweeps.mend import forget_failures
+from suite.interface.errors import UserError
+from suite.store.states import directory_of
+from sweeps.plan.mend import forget_failures
 from sweeps.search.method_study import MethodStudy
 from sweeps.search.plan import SearchPlan
 from sweeps.search.queue import Queue
 from sweeps.search.trials import failure_of
-from sweeps.states import directory_of
 
 HOPELESS = 5
 """A search whose first so many trials of a method all fail is stopped."""

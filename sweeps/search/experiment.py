@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from suite.config import Closed
-from sweeps.experiment import Sections
+from sweeps.plan.experiment import Sections
 from sweeps.search.space import TUNABLE
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from suite.record import write_json
+from suite.store.record import write_json
+from sweeps.plan.tuned import Chosen, Tuned
 from sweeps.search import space as spaces
 from sweeps.search.method_study import STATES, MethodStudy
 from sweeps.search.plan import SearchPlan
 from sweeps.search.trials import ACCURACY
-from sweeps.search.tuned import Chosen, Tuned
 
 FILE = "search.json"
 

@@ -11,21 +11,22 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from suite import limits
-from suite.claims import Claim, ClaimLost, claim, holder
 from suite.config import ConfigError, Runtime
-from suite.errors import UserError, listed
-from suite.record import TEACHERS
+from suite.device import limits
+from suite.interface.errors import UserError, listed
+from suite.names import TEACHERS
+from suite.store.claims import Claim, ClaimLost, claim, holder
 from suite.terminal import terminal
-from sweeps.cluster import Cluster, Executor, choose, room
-from sweeps.local import workers_for
-from sweeps.search import export, tuned
+from sweeps.executors.local import workers_for
+from sweeps.plan import tuned
+from sweeps.search import export
 from sweeps.search.driver import Driver
 from sweeps.search.method_study import STATES, MethodStudy
 from sweeps.search.outage import OUTAGE, StorageLost, wait_for
 from sweeps.search.plan import SearchPlan, load
 from sweeps.search.study import open_storage
 from sweeps.search.workers import InProcess, LocalPool, SlurmPool, Workers
+from sweeps.slurm.cluster import Cluster, Executor, choose, room
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def search(
 
 def _check_pairs(plan: SearchPlan, runtime: Runtime, most: int | None) -> None:
     """Before training, refuse what cannot work on the pair or keeps over ``most`` bytes."""
-    from suite.preflight import check
+    from suite.train.preflight import check
 
     faults = check([tuning.templates[0] for tuning in plan.tunings], runtime, most).faults
     if faults:

@@ -12,8 +12,8 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from suite.errors import UserError
-from suite.record import RunDirectory
+from suite.interface.errors import UserError
+from suite.store.record import RunDirectory
 from sweeps.search import space as spaces
 from sweeps.search.plan import Tuning
 from sweeps.search.study import complete, open_study, propose

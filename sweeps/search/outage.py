@@ -9,7 +9,7 @@ from typing import TypeVar
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from suite.errors import UserError
+from suite.interface.errors import UserError
 
 Made = TypeVar("Made")
 OUTAGE = (StorageInternalError, SQLAlchemyError)

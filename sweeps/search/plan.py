@@ -13,10 +13,10 @@ from optuna.distributions import CategoricalDistribution
 
 from suite import methods
 from suite.config import ConfigError, RunSpec, Runtime, parse
-from suite.errors import UserError, listed
-from sweeps import files, overrides
-from sweeps.expand import expand_content, note_of
-from sweeps.manifest import stem, tokens
+from suite.interface.errors import UserError, listed
+from sweeps.plan import files, overrides
+from sweeps.plan.expand import expand_content, note_of
+from sweeps.plan.manifest import stem, tokens
 from sweeps.search import space as spaces
 from sweeps.search.experiment import Search, method_entries
 from sweeps.search.space import Space
@@ -103,7 +103,7 @@ def load(
 ) -> SearchPlan:
     """The search called ``name`` (shipped, or a path); ``trials`` replaces its budget.
 
-    ``runtime`` says where the data are, as for :func:`sweeps.expand.expand`.
+    ``runtime`` says where the data are, as for :func:`sweeps.plan.expand.expand`.
     Raises :class:`ConfigError` with every fault of it.
     """
     changes, options = overrides.read(arguments)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from suite.config import RunSpec
-from suite.record import write_atomically
+from suite.store.record import write_atomically
 from sweeps.search.trials import require_validation_only
 
 CLOSED = "closed"

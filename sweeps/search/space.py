@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from suite import methods
 from suite.config import Closed, OptimizerConfig, ScheduleConfig, TrainConfig
-from suite.errors import UserError, brief, unknown
+from suite.interface.errors import UserError, brief, unknown
 
 TUNABLE = "tunable"
 SECTIONS: Mapping[str, type[Closed]] = {

@@ -13,8 +13,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from suite.errors import UserError
-from suite.record import write_atomically
+from suite.interface.errors import UserError
+from suite.store.record import write_atomically
 from sweeps.search.plan import Tuning
 from sweeps.search.sampling import make_pruner, make_sampler, quiet
 

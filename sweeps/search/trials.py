@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.claims import holder
 from suite.config import RunSpec
-from suite.errors import UserError
-from suite.record import RecordError, RunDirectory, read_object, write_json
+from suite.interface.errors import UserError
+from suite.store.claims import holder
+from suite.store.record import RecordError, RunDirectory, read_object, write_json
 from sweeps.search.experiment import Objective, Pruner
 
 ACCURACY = "val/top1_percent"

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from suite.claims import holder
 from suite.config import RunSpec, Runtime
+from suite.store.claims import holder
+from suite.store.states import State, state_of
 from sweeps.search.queue import Queue
-from sweeps.states import State, state_of
-from sweeps.worker import Announce, Run, Worker
+from sweeps.workers.worker import Announce, Run, Worker
 
 GLANCE_SECONDS = 0.5
 """While it trains, a worker looks so often whether its run is still wanted."""
@@ -41,7 +41,7 @@ class QueueWorker:
     def work(self) -> None:
         """Until the queue is closed, nobody drives the search any more, or ``should_stop()``.
 
-        Raises :class:`suite.run.Interrupted` (from ``run``) once ``should_stop()`` is true.
+        Raises :class:`suite.train.run.Interrupted` (from ``run``) once ``should_stop()`` is true.
         """
         busy, pause = time.monotonic(), self.poll_seconds
         while not self.should_stop() and not self.queue.closed():
@@ -58,7 +58,7 @@ class QueueWorker:
 
     def train_next(self) -> bool:
         """Train the first wanted run that is free; False if there is none."""
-        from suite.run import Interrupted
+        from suite.train.run import Interrupted
 
         for spec, path in self.queue.runs():
             if time.monotonic() < self._later.get(path, 0.0):

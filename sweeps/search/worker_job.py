@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.worker_job import WorkerJob
+from sweeps.workers.worker_job import WorkerJob
 
 if TYPE_CHECKING:
     from suite.config import Runtime
-    from sweeps.worker import Announce
+    from sweeps.workers.worker import Announce
 
 SLURM_POLL_SECONDS = 5.0
 """On a shared file system many workers ask at the same time."""

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from suite.config import Runtime
-from suite.errors import UserError
-from sweeps import jobs
-from sweeps.cluster import Cluster
-from sweeps.local import LocalWorkers
+from suite.interface.errors import UserError
+from sweeps.executors.local import LocalWorkers
+from sweeps.executors.slurm import SlurmWorkers, last_line
 from sweeps.search.queue import Queue
 from sweeps.search.worker import QueueWorker
 from sweeps.search.worker_job import QueueJob
-from sweeps.slurm import SlurmWorkers, last_line
-from sweeps.worker import mirror
-from sweeps.worker_job import this_process
+from sweeps.slurm import jobs
+from sweeps.slurm.cluster import Cluster
+from sweeps.workers.worker import mirror
+from sweeps.workers.worker_job import this_process
 
 DEATHS = 5
 """A local worker is replaced so often; then something is wrong with the machine."""
@@ -128,7 +128,7 @@ class InProcess:
     farewell = LocalWorkers.farewell
 
     def __init__(self, search: str, runtime: Runtime, step: Callable[[], object]) -> None:
-        from suite.run import run
+        from suite.train.run import run
 
         self._mirror = mirror(runtime)
         announce = self._mirror.__enter__()

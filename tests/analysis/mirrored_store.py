@@ -3,7 +3,7 @@
 import json
 from types import SimpleNamespace
 
-from analysis.records import flatten
+from analysis.runs.records import flatten
 
 
 def mirrored(store, directory, state="finished"):

@@ -4,11 +4,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from analysis import gap
-from analysis.collect import collect
-from analysis.figures import PANELS, Pictures
-from analysis.grid import Grid
+from analysis.feature_gap import gap
 from analysis.plots.trajectory import health_figure
+from analysis.report.figures import PANELS, Pictures
+from analysis.runs.collect import collect
+from analysis.runs.grid import Grid
 
 
 def pictures_of(store, tmp_path):

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from analysis import tables
-from analysis.collect import collect
-from analysis.grid import Grid
+from analysis.runs.collect import collect
+from analysis.runs.grid import Grid
 
 SCORES = {"scratch": [80.0, 81.0, 82.5], "kd": [84.0, 85.0, 84.5], "dkd": [85.0, 88.0, 86.0]}
 

@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import stats
 from analysis.plots import cost, densities, ranks, style
 from analysis.plots.curves import training_curves
 from analysis.plots.gaps import gap_over_epochs
 from analysis.plots.sensitivity import sensitivity
 from analysis.plots.trajectory import denoising_trajectory
+from analysis.statistics import stats
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analysis import tables
-from analysis.collect import collect
-from analysis.grid import Grid
+from analysis.runs.collect import collect
+from analysis.runs.grid import Grid
 from analysis.tables.text import number, signed
 
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from baselines import crd
 from baselines.crd import CRD, ContrastSampler, CRDConfig, crd_loss, update_bank
-from suite.distiller import UnsupportedPair
-from suite.rng import Draws, generator
+from suite.interface.distiller import UnsupportedPair
+from suite.interface.rng import Draws, generator
 
 CASES = ("crd_n200k32_s1", "crd_n200k32_s2")
 UNSET = torch.tensor(math.inf)

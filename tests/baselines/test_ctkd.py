@@ -6,7 +6,7 @@ from golden_numbers import PRECISIONS
 from method_setup import make_batch, make_progress, make_setup
 
 from baselines.ctkd import CTKD, CTKDConfig, gradient_factor, scale_gradient, temperature_of
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from baselines.diffkd import DiffKD, DiffKDConfig, Place, Refined, health
 from baselines.kd import kd_loss
-from suite.rng import seeded_globals
-from suite.taps import Outputs
+from suite.interface.rng import seeded_globals
+from suite.interface.taps import Outputs
 
 OURS = {  # the reference's names -> ours, longest first
     "ae.encoder.": "encoder.",

@@ -6,7 +6,7 @@ from golden_numbers import PRECISIONS
 from method_setup import make_batch, make_progress, make_setup
 
 from baselines.dist import DIST, DISTConfig, correlation, dist_terms
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from baselines.dkd import DKD, DKDConfig, decouple, dkd_loss, dkd_terms
 from baselines.kd import kd_loss
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 CASES = ("dkd_b8c10_a1b8t4", "dkd_b16c100_a1b8t4", "dkd_b5c7_a2b05t2")
 

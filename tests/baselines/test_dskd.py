@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 from baselines.dskd import DSKD, DSKDConfig
-from suite.distiller import UnsupportedPair
-from suite.rng import seeded_globals
-from suite.taps import Outputs
+from suite.interface.distiller import UnsupportedPair
+from suite.interface.rng import seeded_globals
+from suite.interface.taps import Outputs
 
 CNN = ("cifar_resnet8", "cifar_resnet8x4")  # maps of 64 and 256 channels, 8x8
 SMALL = {"hash_bits": 64}

@@ -10,7 +10,7 @@ from torch import nn
 
 from baselines._adapters import BatchNorm, ConvReg, paired_stages, pool_to_smaller
 from baselines.fitnet import FitNet, FitNetConfig, hint_loss
-from suite.distiller import UnsupportedPair
+from suite.interface.distiller import UnsupportedPair
 
 CASES = ("fitnet_equal_8to8", "fitnet_half_8to4", "fitnet_double_4to8")
 

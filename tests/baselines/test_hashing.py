@@ -15,7 +15,7 @@ from baselines._hashing import (
     differing_loss_per_row,
     mean_over,
 )
-from suite.rng import Draws, generator
+from suite.interface.rng import Draws, generator
 
 
 def make_layer(width=12, bits=64, std=1.0, seed=0):

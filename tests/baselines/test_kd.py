@@ -6,7 +6,7 @@ from golden_numbers import PRECISIONS
 from method_setup import make_batch, make_progress, make_setup
 
 from baselines.kd import KD, KDConfig, kd_loss
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 CASES = ("kd_b8c10_t4", "kd_b16c100_t4", "kd_b4c5_t2")
 

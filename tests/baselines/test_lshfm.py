@@ -8,7 +8,7 @@ from method_setup import make_batch, make_progress, make_setup, run_both
 from baselines._deployment import Reheaded
 from baselines._hashing import HashLayer
 from baselines.lshfm import LSHFM, LSHFMConfig, lshfm_loss
-from suite.rng import Draws, generator
+from suite.interface.rng import Draws, generator
 
 CASES = {  # file -> variant, distance
     "lsh_LSH_BCE_zero_b8": ("lsh", "bce"),

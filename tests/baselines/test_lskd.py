@@ -10,7 +10,7 @@ from method_setup import make_batch, make_progress, make_setup
 from baselines._standardize import standardize
 from baselines.kd import kd_loss
 from baselines.lskd import LSKD, LSKDConfig, lskd_loss
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 KD_CASES = ("lskd_kd_b8c10_t2", "lskd_kd_b16c100_t3")
 

@@ -8,7 +8,7 @@ from golden_numbers import PRECISIONS
 from method_setup import make_batch, make_progress, make_setup
 
 from baselines.nkd import NKD, NKDConfig, nkd_loss, nkd_terms
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 CASES = ("nkd_b8c10_t1g15", "nkd_b16c100_t3g35", "nkd_scores_b6c12_t1g1")
 

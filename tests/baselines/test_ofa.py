@@ -8,7 +8,7 @@ from method_setup import make_batch, make_progress, make_setup, run_both
 
 from baselines.kd import kd_loss
 from baselines.ofa import OFA, OFAConfig, make_exit, ofa_loss
-from suite.rng import generator
+from suite.interface.rng import generator
 
 LABEL = torch.tensor([0, 2, 1, 1])
 

@@ -13,8 +13,8 @@ from tape_recorder import TapeRecorder
 
 from baselines.crd import ContrastSampler
 from suite import methods
-from suite.distiller import Batch
-from suite.rng import seeded_globals
+from suite.interface.distiller import Batch
+from suite.interface.rng import seeded_globals
 
 CASES = [(name, {}) for name in methods.names()]
 CASES += [

@@ -6,7 +6,7 @@ import torch
 from method_setup import make_batch, make_progress, make_setup, run_both
 
 from baselines.reviewkd import Fusion, ReviewKD, ReviewKDConfig, hcl_loss
-from suite.rng import generator
+from suite.interface.rng import generator
 
 
 def random(*shape):

@@ -9,7 +9,7 @@ from method_setup import make_batch, make_progress, make_setup
 
 from baselines.lskd import LSKD, LSKDConfig
 from baselines.rld import RLD, RLDConfig, ranked_above, rld_terms
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 CASES = ("rld_b8c10_a1b8t4", "rld_b16c100_a1b8t4")
 

@@ -5,7 +5,7 @@ import torch
 from method_setup import make_batch, make_progress, make_setup
 
 from baselines.scratch import Scratch, ScratchConfig
-from suite.taps import Outputs
+from suite.interface.taps import Outputs
 
 
 def _loss(logits, config):

@@ -6,7 +6,7 @@ from method_setup import make_batch, make_progress, make_setup, run_both
 from torch import nn
 
 from baselines.simkd import FeatureProjector, SimKD, SimKDConfig, simkd_loss
-from suite.distiller import UnsupportedPair
+from suite.interface.distiller import UnsupportedPair
 from suite.models import count_parameters
 
 PAIR = ("cifar_resnet8", "cifar_resnet8x4")

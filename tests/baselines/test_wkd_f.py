@@ -7,7 +7,7 @@ from method_setup import make_batch, make_progress, make_setup, run_both
 
 from baselines._adapters import ConvReg
 from baselines.wkd_f import WKDF, WKDFConfig, cells, wkd_feature_terms
-from suite.distiller import UnsupportedPair
+from suite.interface.distiller import UnsupportedPair
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)

@@ -18,8 +18,8 @@ from baselines._transport import (
     transport_loss,
 )
 from baselines.wkd_l import WKDL, WKDLConfig, wkd_logit_loss
-from suite.distiller import UnsupportedPair
-from suite.taps import Outputs
+from suite.interface.distiller import UnsupportedPair
+from suite.interface.taps import Outputs
 
 CASES = ("wkdl_b6c10_t8g600", "wkdl_b8c20_t2g30")
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from bench import registry, run, timing
 from bench.measures.crd import Contrast
 from bench.registry import Figure, Settings, Spread
-from suite.errors import UserError
+from suite.interface.errors import UserError
 
 SETTINGS = Settings(device="cpu", threads=1, rounds=2, steps=1)
 

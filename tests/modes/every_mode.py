@@ -21,15 +21,15 @@ from contract_networks import VIT
 from torch import Tensor, nn
 
 from suite import methods, models
-from suite.build import Ground, build_trainer, make_fabric
 from suite.config import RunConfig, Runtime, parse
 from suite.data import load
-from suite.distiller import Batch, Distiller, Progress, UnsupportedPair
-from suite.engine import Trainer
-from suite.pack import Interrupted, Pack
-from suite.record import RunDirectory
-from suite.rng import seeded_globals
-from suite.taps import Outputs
+from suite.interface.distiller import Batch, Distiller, Progress, UnsupportedPair
+from suite.interface.rng import seeded_globals
+from suite.interface.taps import Outputs
+from suite.store.record import RunDirectory
+from suite.train.build import Ground, build_trainer, make_fabric
+from suite.train.engine import Trainer
+from suite.train.pack import Interrupted, Pack
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 UNIT_ROUNDOFF = {"bf16-mixed": 2.0**-8, "16-mixed": 2.0**-11}

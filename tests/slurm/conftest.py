@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.jobs import available
+from sweeps.slurm.jobs import available
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = "dskd_digits"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from suite.cli import main
+from suite.cli.app import main
 from suite.terminal import terminal
 from sweeps.search import study as studies
 
@@ -63,7 +63,7 @@ def test_a_sweep_prints_a_failure_that_looks_like_markup(capsys, tmp_path, monke
     def fails(*_):
         raise ValueError("lost [/blue] :smile:")
 
-    monkeypatch.setattr("suite.run.Ground.of", fails)
+    monkeypatch.setattr("suite.train.run.Ground.of", fails)
     _, out = sweep(capsys, tmp_path, "--executor", "debug", "--no-report")
     assert "failed: lost [/blue] :smile:" in out
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from suite.cli import main
+from suite.cli.app import main
 from suite.config import ConfigError
-from suite.errors import brief
+from suite.interface.errors import brief
 from suite.yaml_input import MOST_BYTES, MOST_VALUES, load, load_file
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

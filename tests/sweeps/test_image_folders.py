@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 
 from analysis import tables
-from analysis.collect import collect
-from analysis.grid import Grid
-from suite import choices
-from suite.cli import main
+from analysis.runs.collect import collect
+from analysis.runs.grid import Grid
+from suite.cli.app import main
 from suite.config import DataConfig, FolderContents, Runtime
 from suite.data import DataError, identify
-from suite.errors import UserError
-from suite.record import RunDirectory
-from suite.run import run
-from sweeps.expand import expand
+from suite.interface.errors import UserError
+from suite.store import choices
+from suite.store.record import RunDirectory
+from suite.train.run import run
+from sweeps.plan.expand import expand
 from sweeps.search.plan import load as load_search
 
 EXPERIMENT = """

@@ -1,11 +1,11 @@
 """What a dry run tells: rows with their seeds, what is left out, jobs or packs."""
 
 from suite.config import Runtime
-from suite.errors import UserError
-from suite.preflight import Findings
+from suite.interface.errors import UserError
+from suite.train.preflight import Findings
 from sweeps import preview
-from sweeps.cluster import Cluster
-from sweeps.expand import expand
+from sweeps.plan.expand import expand
+from sweeps.slurm.cluster import Cluster
 
 RUNS = expand("dskd_digits", ["methods=[scratch,kd,crd]"]).runs  # a teacher, 3 methods, 3 seeds
 NOTHING = Findings({}, ())

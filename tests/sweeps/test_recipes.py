@@ -3,9 +3,9 @@
 import pytest
 
 from suite import methods
-from sweeps import files
-from sweeps.expand import expand
-from sweeps.experiment import load_recipe
+from sweeps.plan import files
+from sweeps.plan.expand import expand
+from sweeps.plan.experiment import load_recipe
 
 SHUFFLE_AND_MOBILE = {"cifar_mobilenet_v2", "cifar_shufflenet_v1", "cifar_shufflenet_v2"}
 

@@ -10,11 +10,11 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from suite import evaluate
 from suite.config import DataConfig
 from suite.data import DataError, decoding, describe, load, names
 from suite.data.decoding import MEAN, STD
 from suite.data.listing import scan
+from suite.train import evaluate
 
 
 def write_images(folder, counts, side=40):
@@ -127,7 +127,7 @@ def test_views_for_evaluation_are_those_of_torchvision(root):
 
 
 def test_random_views_are_those_of_torchvision_with_the_stream_of_the_image(root):
-    from suite.rng import seeded_globals
+    from suite.interface.rng import seeded_globals
 
     data = open_folder(root)
     random = transforms.Compose(

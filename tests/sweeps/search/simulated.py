@@ -7,16 +7,16 @@ from pathlib import Path
 import yaml
 from optuna.trial import TrialState
 
-from suite.claims import claim
 from suite.config import Runtime
-from suite.record import write_json
-from suite.run import Interrupted
+from suite.store.claims import claim
+from suite.store.record import write_json
+from suite.store.states import directory_of
+from suite.train.run import Interrupted
 from sweeps.search.driver import Driver
 from sweeps.search.plan import load
 from sweeps.search.queue import Queue
 from sweeps.search.study import open_storage
 from sweeps.search.worker import QueueWorker
-from sweeps.states import directory_of
 
 FORK = multiprocessing.get_context("fork")  # no second import of torch
 CONTENT = {

@@ -6,12 +6,12 @@ import pytest
 import simulated
 from optuna.trial import TrialState
 
-from suite.record import RunDirectory, write_json
+from suite.store.record import RunDirectory, write_json
+from suite.store.states import directory_of
 from sweeps.search.driver import SearchFailed
 from sweeps.search.plan import load
 from sweeps.search.queue import Queue
 from sweeps.search.trials import TestSplitRead
-from sweeps.states import directory_of
 
 NUMBERS = {"kd": {"space": {"temperature": "tunable", "kd_weight": "tunable"}}}
 GRID = {"kd": {"space": {"temperature": [1.0, 2.0, 4.0], "kd_weight": [0.5, 1.0, 2.0]}}}

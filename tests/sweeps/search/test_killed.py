@@ -8,7 +8,7 @@ import time
 import pytest
 import simulated
 
-from suite.claims import claim
+from suite.store.claims import claim
 from sweeps.search.plan import load
 
 EPOCH_SECONDS = 0.06  # on the fastest machine too, the study lives long enough to be killed
@@ -65,7 +65,7 @@ def test_a_driver_killed_between_any_two_writes_goes_on_with_the_same_study(tmp_
 
 
 def test_a_second_driver_is_refused(tmp_path):
-    from suite.errors import UserError
+    from suite.interface.errors import UserError
     from sweeps.search.launch import How, search
 
     path = simulated.write_search(tmp_path)

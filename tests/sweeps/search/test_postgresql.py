@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import simulated
 
-from suite.errors import UserError
+from suite.interface.errors import UserError
 from sweeps.search.study import open_storage
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

@@ -133,7 +133,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path, changes, says):
 
 
 def test_nothing_is_written_when_a_search_is_refused(tmp_path):
-    from suite.errors import UserError
+    from suite.interface.errors import UserError
     from sweeps.search.launch import search
 
     path = simulated.write_search(tmp_path, budget={"trials": 0})

@@ -7,9 +7,10 @@ import simulated
 import yaml
 
 from suite.config import ConfigError
-from suite.errors import UserError
-from sweeps.expand import expand
-from sweeps.search import export, tuned
+from suite.interface.errors import UserError
+from sweeps.plan import tuned
+from sweeps.plan.expand import expand
+from sweeps.search import export
 from sweeps.search.plan import load
 
 SPACE = {

@@ -1,0 +1,1 @@
+"""Metrics of the gap between the features of teacher and student."""

@@ -1,0 +1,1 @@
+"""From the run store to one grid of rows, pairs and seeds."""

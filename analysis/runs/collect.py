@@ -1,0 +1,237 @@
+"""Manifest and run store -> two tidy frames: one row per expected run, one row per epoch.
+
+Nothing is dropped: a run that is missing, unfinished, failed or damaged keeps its row, with its
+state and the reason, so that the tables can show the hole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import origin
+from analysis.runs.cache import Facts, FactsCache, FileState, file_state
+from analysis.runs.records import CONFLICT, DAMAGED, FINISHED, Rows, read_facts, read_metrics
+from suite.interface.errors import UserError
+
+CELL = ["dataset", "recipe", "pair", "label", "seed"]
+"""What makes a run one entry of a table; recipes are never mixed."""
+ENTRY = {
+    "run_id": str,
+    "directory": str,
+    "role": str,
+    "label": str,
+    "method": str,
+    "student": str,
+    "pair": str,
+    "recipe": str,
+    "seed": int,
+}
+"""What the manifest must say of every run."""
+THREADS = 8  # reading thousands of small files waits for the file system, NFS above all
+
+
+class CollectError(UserError):
+    """The manifest cannot be read; the message names the file and the field."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Everything an experiment expects, and what there is of it."""
+
+    experiment: str
+    command: str
+    note: str
+    runs: pd.DataFrame
+    """One row per manifest entry: the manifest's columns, ``state``, ``reason``, what
+    :func:`analysis.runs.origin.mark` adds, and the flattened record (``last/test/top1_percent``,
+    ``train_seconds``, ``parameters/deploy`` ...)."""
+    runs_root: Path
+    rows_of: Callable[[str], Rows]
+    """Directory of a run -> its rows of metrics, one an epoch."""
+
+    def students(self) -> pd.DataFrame:
+        """The rows that fill the table."""
+        return self.runs[self.runs["role"] == "student"]
+
+    def teachers(self) -> pd.DataFrame:
+        """The teacher runs."""
+        return self.runs[self.runs["role"] == "teacher"]
+
+
+@dataclass(frozen=True)
+class MetricsFiles:
+    """Rows of metrics from the run store."""
+
+    runs_root: Path
+
+    def __call__(self, directory: str) -> Rows:
+        """Rows of the run in ``directory``."""
+        return read_metrics(self.runs_root / directory / "metrics.jsonl")
+
+
+def collect(
+    runs_root: Path, manifest: Path | Sequence[Path], cache: Path | None = None
+) -> Collected:
+    """Read what one manifest expects, or several together. ``cache``: a file that makes the next
+    call fast.
+
+    The same run in several experiments counts once, from where it is finished. Raises
+    :class:`CollectError` for an unreadable manifest; a fault in a run is a row's state.
+    """
+    paths = [manifest] if isinstance(manifest, Path) else manifest
+    contents = [_read_manifest(path) for path in paths]
+    entries = pd.DataFrame(
+        [
+            {"dataset": content["dataset"], **entry}
+            for content in contents
+            for entry in content["runs"]
+        ]
+    )
+    name_datasets(entries)
+    facts = _facts(runs_root, entries["directory"].unique().tolist(), cache)
+    runs = entries.join(facts, on="directory")
+    _distrust(runs)
+    runs = _each_once(runs)
+    judge(runs, origin.of_files(runs, runs_root))
+    return Collected(
+        experiment=" + ".join(str(content["experiment"]) for content in contents),
+        command="\n".join(filter(None, (str(it.get("command", "")) for it in contents))),
+        note="\n\n".join(filter(None, (str(it.get("note", "")) for it in contents))),
+        runs=runs,
+        runs_root=runs_root,
+        rows_of=MetricsFiles(runs_root),
+    )
+
+
+def name_datasets(runs: pd.DataFrame) -> None:
+    """Image folders of one name that hold other images become data sets of their own, in place.
+
+    ``birds`` becomes ``birds (0123abcd)`` where the rows are of more than one ``contents``.
+    """
+    if "contents" not in runs:
+        return
+    contents = runs["contents"].astype(object).where(runs["contents"].notna(), "").astype(str)
+    several = contents.groupby(runs["dataset"]).transform("nunique") > 1
+    apart = runs["dataset"] + " (" + contents.str[:8] + ")"
+    runs["dataset"] = runs["dataset"].mask(several & (contents != ""), apart)
+
+
+def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
+    """A run that is listed twice in one place of the table keeps one row, a finished one if any."""
+    unfinished = (runs["state"] != FINISHED).sort_values(kind="stable")
+    place = ["run_id", "recipe", "pair", "label"]
+    kept = runs.loc[unfinished.index].drop_duplicates(subset=place).index
+    return runs.loc[kept.sort_values()].reset_index(drop=True)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise CollectError(f"no manifest {path}: start the sweep once, it writes it") from None
+    except (OSError, ValueError) as error:
+        raise CollectError(f"manifest {path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise CollectError(f"manifest {path}: must be an object, is {type(content).__name__}")
+    for field, kind in (("experiment", str), ("dataset", str), ("runs", list)):
+        if not isinstance(content.get(field), kind):
+            found = type(content.get(field)).__name__
+            raise CollectError(f"manifest {path}: {field} must be {kind.__name__}, is {found}")
+    if not content["runs"]:
+        raise CollectError(f"manifest {path}: runs is empty, an experiment has at least one run")
+    for number, entry in enumerate(content["runs"]):
+        _check_entry(f"manifest {path}: runs[{number}]", entry)
+    return content
+
+
+def _check_entry(where: str, entry: Any) -> None:
+    if not isinstance(entry, dict):
+        raise CollectError(f"{where} must be an object, is {entry!r}")
+    for field, kind in ENTRY.items():
+        if not isinstance(entry.get(field), kind):
+            raise CollectError(f"{where}.{field} must be {kind.__name__}, is {entry.get(field)!r}")
+    if entry["role"] not in ("teacher", "student"):
+        raise CollectError(f"{where}.role must be teacher or student, is {entry['role']!r}")
+
+
+def _facts(runs_root: Path, directories: Sequence[str], cache: Path | None) -> pd.DataFrame:
+    """What the files of each run directory say, from the cache where no file has changed."""
+    known = FactsCache.load(cache, read_facts.__module__)
+    root = str(runs_root)  # joining 10,000 Path objects would take longer than asking the disk
+    states = [file_state(f"{root}/{directory}") for directory in directories]
+    stale = [
+        (directory, state)
+        for directory, state in zip(directories, states, strict=True)
+        if not known.has(directory, state)
+    ]
+
+    def read(item: tuple[str, FileState]) -> Facts:
+        return read_facts(runs_root / item[0], item[1])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        fresh = list(pool.map(read, stale))
+    for (directory, state), facts in zip(stale, fresh, strict=True):
+        known.put(directory, state, facts)
+    if stale and cache is not None:
+        known.save(cache)
+    return known.frame(directories)
+
+
+def _distrust(runs: pd.DataFrame) -> None:
+    """A record in the wrong folder, or of another method or seed, fills no cell."""
+    for field in ("run_id", "method", "seed"):
+        said = f"{field}_of_record"
+        if said not in runs:
+            continue
+        wrong = (runs["state"] == FINISHED) & (runs[said] != runs[field])
+        runs.loc[wrong, "reason"] = [
+            f"result.json is of {field} {found}, the manifest expects {expected}"
+            for found, expected in runs.loc[wrong, [said, field]].itertuples(index=False)
+        ]
+        runs.loc[wrong, "state"] = DAMAGED
+
+
+def judge(runs: pd.DataFrame, sources: origin.Sources) -> None:
+    """Mark conflicting runs, and those made by other code (:func:`analysis.runs.origin.mark`)."""
+    _mark_conflicts(runs)
+    origin.mark(runs, sources)
+
+
+def _mark_conflicts(runs: pd.DataFrame) -> None:
+    students = runs["role"] == "student"
+    ids = runs[students].groupby(CELL)["run_id"].transform("nunique")
+    clash = students & (ids.reindex(runs.index, fill_value=0) > 1)
+    runs.loc[clash, "reason"] = "two different runs claim this label, pair, recipe and seed"
+    runs.loc[clash, "state"] = CONFLICT
+
+
+def epochs(collected: Collected, runs: pd.DataFrame, keep: Callable[[str], bool]) -> pd.DataFrame:
+    """One row per run and epoch: ``run_id``, ``epoch`` and the numeric columns that ``keep`` takes.
+
+    ``runs``: rows of ``collected.runs``. Read on demand: tables need only the records. A missing
+    figure is NaN.
+    """
+    unique = runs[["run_id", "directory"]].drop_duplicates("run_id")
+    with ThreadPoolExecutor(THREADS) as pool:
+        tables = list(pool.map(collected.rows_of, unique["directory"]))
+    columns: dict[str, list[Any]] = {"run_id": [], "epoch": []}
+    names = {key for rows in tables for row in rows for key in row if keep(key)}
+    columns |= {name: [] for name in sorted(names)}
+    for run_id, rows in zip(unique["run_id"], tables, strict=True):
+        columns["run_id"] += [run_id] * len(rows)
+        columns["epoch"] += [row["epoch"] for row in rows]
+        for name in names:
+            columns[name] += [_number(row.get(name)) for row in rows]
+    return pd.DataFrame(columns)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else np.nan

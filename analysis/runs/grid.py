@@ -1,0 +1,201 @@
+"""Runs arranged as methods x columns x seeds, with the holes kept.
+
+A column is one (dataset, recipe, pair); runs of different recipes never share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs.collect import Collected
+from analysis.runs.records import FINISHED
+from analysis.statistics import stats
+from analysis.statistics.stats import Array
+
+TEST, VALIDATION = "last/test/top1_percent", "last/val/top1_percent"
+
+
+class ColumnKey(NamedTuple):
+    """One column of the accuracy table."""
+
+    dataset: str
+    recipe: str
+    pair: str
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """The runs of one method in one column."""
+
+    scores: Array
+    """[S] by seed; NaN where there is no trusted result."""
+    states: dict[str, int]
+    """How many of the expected runs are in which state."""
+    stale: int
+
+    @property
+    def n(self) -> int:
+        """Runs that count."""
+        return len(stats.present(self.scores))
+
+    @property
+    def expected(self) -> int:
+        """Runs that the experiment expects."""
+        return sum(self.states.values())
+
+    @property
+    def complete(self) -> bool:
+        """True if every expected run counts."""
+        return 0 < self.n == self.expected
+
+
+class Grid:
+    """All cells of an experiment; order is the manifest's."""
+
+    def __init__(self, collected: Collected) -> None:
+        self.collected = collected
+        students = collected.students().copy()
+        students["column"] = [
+            ColumnKey(*key)
+            for key in students[["dataset", "recipe", "pair"]].itertuples(index=False)
+        ]
+        self.students = students
+        self.labels: list[str] = list(dict.fromkeys(students["label"]))
+        self.columns: list[ColumnKey] = list(dict.fromkeys(students["column"]))
+        self.seeds: list[int] = sorted(set(students["seed"]))
+        self._by_cell = dict(list(students.groupby(["label", "column"], sort=False)))
+
+    def figure_of(self, column: ColumnKey) -> str:
+        """What is reported of a column: test accuracy of the last epoch; validation accuracy if
+        runs are finished and none was tested.
+        """
+        return self._figures[column]
+
+    @cached_property
+    def _figures(self) -> dict[ColumnKey, str]:
+        done = self.students[self.students["state"] == FINISHED]
+        tested = set(done[done[TEST].notna()]["column"]) if TEST in done else set()
+        untested = set(done["column"]) - tested
+        return {column: VALIDATION if column in untested else TEST for column in self.columns}
+
+    @property
+    def figures(self) -> set[str]:
+        """What is reported of any column: one of the two, or both."""
+        return set(self._figures.values())
+
+    def runs(self, label: str, column: ColumnKey) -> pd.DataFrame:
+        """The runs of a cell, finished or not."""
+        found: pd.DataFrame = self._by_cell.get((label, column), self.students.iloc[:0])
+        return found
+
+    def cell(self, label: str, column: ColumnKey, figure: str | None = None) -> GridCell:
+        """Scores by seed and the states of the runs."""
+        runs = self.runs(label, column)
+        name = figure or self.figure_of(column)
+        done = runs[runs["state"] == FINISHED]
+        by_seed = dict(zip(done["seed"], done[name], strict=True)) if name in done else {}
+        scores = np.array([by_seed.get(seed, np.nan) for seed in self.seeds], dtype=np.float64)
+        states = {str(state): int(n) for state, n in runs["state"].value_counts().items()}
+        return GridCell(scores, states, int(done["stale"].sum()))
+
+    def array(self, label: str, figure: str | None = None) -> Array:
+        """Scores [S, P] of one method: the contract of :mod:`analysis.statistics.stats`."""
+        return np.stack([self.cell(label, c, figure).scores for c in self.columns], axis=1)
+
+    def method(self, label: str) -> str:
+        """The method behind a label."""
+        return str(self.students.loc[self.students["label"] == label, "method"].iloc[0])
+
+    def tuned(self, label: str) -> dict[str, Any] | None:
+        """How a search chose the settings of a row (``search, trials, split, pair`` ...), if one
+        did: what the manifest says of its runs.
+        """
+        runs = self.students[self.students["label"] == label]
+        said = runs.get("tuned", ())
+        return next((dict(mark) for mark in said if isinstance(mark, dict)), None)
+
+    def label_of(self, method: str) -> str | None:
+        """The row that stands for a method as reference: its own name, else its first label."""
+        named = [label for label in self.labels if self.method(label) == method]
+        return method if method in named else next(iter(named), None)
+
+    def models(self, column: ColumnKey) -> tuple[str | None, str]:
+        """Model names (timm's) of teacher and student."""
+        runs = self.students[self.students["column"] == column]
+        teachers = [name for name in runs["teacher"] if isinstance(name, str)]
+        return next(iter(teachers), None), str(runs["student"].iloc[0])
+
+    def teacher_accuracy(self, column: ColumnKey) -> Array:
+        """Accuracy of the teachers that taught the finished students of a column, each once."""
+        runs = self.students[(self.students["column"] == column)]
+        split = self.figure_of(column).split("/", 1)[1]
+        names = [f"teacher/{split}", "teacher/weights_sha256"]
+        if any(name not in runs for name in names):
+            return self._teacher_runs(runs, column)
+        taught = runs[(runs["state"] == FINISHED)].dropna(subset=names).drop_duplicates(names[1])
+        return (
+            taught[names[0]].to_numpy(dtype=np.float64)
+            if len(taught)
+            else self._teacher_runs(runs, column)
+        )
+
+    def _teacher_runs(self, students: pd.DataFrame, column: ColumnKey) -> Array:
+        """Before the first student has finished, the teachers' own records know it."""
+        teachers = self.collected.teachers()
+        figure = self.figure_of(column)
+        if "teacher_run_id" not in students or figure not in teachers:
+            return np.array([], dtype=np.float64)
+        wanted = teachers["run_id"].isin(students["teacher_run_id"].dropna())
+        done = teachers[wanted & (teachers["state"] == FINISHED)].drop_duplicates("run_id")
+        return stats.present(done[figure].to_numpy(dtype=np.float64))
+
+    def column_names(self) -> list[str]:
+        """Headers: :meth:`place`, and validation only where columns differ in that."""
+        mixed = len(self.figures) > 1
+        return [
+            self.place(column)
+            + (", validation" if mixed and self.figure_of(column) == VALIDATION else "")
+            for column in self.columns
+        ]
+
+    def networks(self, column: ColumnKey) -> str:
+        """``cifar_resnet20 → cifar_resnet8``: names of the networks, and :meth:`place` where two
+        columns have the same.
+        """
+        names = {key: pair_name("/".join(filter(None, self.models(key)))) for key in self.columns}
+        name = names[column]
+        return name if list(names.values()).count(name) == 1 else f"{name}, {self.place(column)}"
+
+    def place(self, column: ColumnKey) -> str:
+        """``teacher → student``, with what else tells this column from the others."""
+        return place_names(self.columns)[column]
+
+
+def place_names(columns: Sequence[ColumnKey]) -> dict[ColumnKey, str]:
+    """``teacher → student`` for each; the recipe, and then the data, where pairs do not tell."""
+    several = len({column.recipe for column in columns}) > 1
+    places = [(column.pair, column.recipe) for column in columns]
+    return {
+        column: pair_name(column.pair)
+        + (f" ({column.recipe})" if several else "")
+        + (f" on {column.dataset}" if places.count((column.pair, column.recipe)) > 1 else "")
+        for column in columns
+    }
+
+
+def pair_name(pair: str) -> str:
+    """``T/S`` as ``T → S``."""
+    return " → ".join(pair.split("/")) or "–"
+
+
+def states_text(states: dict[str, int], leave_out: Sequence[str] = ()) -> str:
+    """``2 failed, 1 missing``"""
+    return ", ".join(
+        f"{n} {state}" for state, n in sorted(states.items()) if state not in leave_out
+    )

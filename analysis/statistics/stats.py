@@ -1,0 +1,252 @@
+"""Statistics on one contract: an array of scores [S seeds, P pairs], NaN where a run is missing.
+
+Row s of two methods holds runs of the same seed (same initialisation, data order and teacher), so
+that differences are paired. One pair alone may be given as [S]. Randomness comes only from the
+generator that is passed in.
+
+Shapes: S seeds, P pairs of networks, M methods, R resamples.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from analysis.statistics.signed_ranks import signed_rank_p
+from suite.interface.errors import UserError
+
+Array = NDArray[np.float64]
+EXACT = 8
+"""Points of a rank correlation up to which all orders are counted."""
+ROUNDING = 1e-10
+"""Share of the largest number below which two numbers differ by rounding alone: float64 keeps 16
+digits, and scores that differ by one image of a billion differ by more."""
+NORMAL_95 = 1.96
+"""Deviations to either side of its mean that hold 95 % of a normal distribution."""
+
+
+class StatisticsError(UserError):
+    """The arrays do not fit the contract."""
+
+
+class Interval(NamedTuple):
+    """A closed interval; NaN where there are too few values for one."""
+
+    low: float
+    high: float
+
+    def contains(self, value: float) -> bool:
+        """True if ``value`` is inside; False for an undefined interval."""
+        return bool(self.low <= value <= self.high)
+
+
+def present(values: ArrayLike) -> Array:
+    """The values that are there, as a flat array."""
+    array = np.asarray(values, dtype=np.float64).ravel()
+    return array[~np.isnan(array)]
+
+
+def mean(values: ArrayLike) -> float:
+    """Arithmetic mean of the values that are there; NaN for none."""
+    array = present(values)
+    return float(array.mean()) if len(array) else float("nan")
+
+
+def sd(values: ArrayLike) -> float:
+    """Sample standard deviation (n - 1); NaN for fewer than two values, 0 for equal ones.
+
+    Values that differ by rounding alone (:data:`ROUNDING`) are equal.
+    """
+    array = present(values)
+    if len(array) < 2:
+        return float("nan")
+    equal = np.ptp(array) <= ROUNDING * np.abs(array).max()
+    return 0.0 if equal else float(array.std(ddof=1))
+
+
+def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Student's interval of the mean, mean ± t(n-1) sd / sqrt(n).
+
+    NaN for fewer than two values, and for equal ones, of which it would have no width.
+    """
+    array = present(values)
+    spread = sd(array)
+    if not spread > 0:
+        return Interval(float("nan"), float("nan"))
+    half = stats.t.ppf((1 + level) / 2, len(array) - 1) * spread / np.sqrt(len(array))
+    return Interval(float(array.mean() - half), float(array.mean() + half))
+
+
+def bootstrap_interval(
+    scores: ArrayLike, rng: np.random.Generator, level: float = 0.95, resamples: int = 10_000
+) -> Interval:
+    """Percentile interval of the mean over pairs of the mean over seeds.
+
+    Seeds are resampled within each pair (pairs are fixed: they are the benchmark, not a sample).
+    With fewer than 5 seeds it is too narrow (a resample can only repeat what was seen): prefer
+    :func:`t_interval` there.
+    """
+    grid = _grid(scores)
+    columns = [present(column) for column in grid.T]
+    if any(len(column) < 2 for column in columns):
+        return Interval(float("nan"), float("nan"))
+    means = np.zeros(resamples)  # [R]
+    for column in columns:
+        chosen = rng.integers(len(column), size=(resamples, len(column)))
+        means += column[chosen].mean(axis=1) / len(columns)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def paired_differences(scores: ArrayLike, reference: ArrayLike) -> Array:
+    """``scores - reference`` [S, P]: a run without its partner gives NaN and counts nowhere.
+
+    Differences whose sizes differ by rounding alone get one size, and 0 where that is their size:
+    47.9 - 42.1, 48.6 - 42.8 and 47.0 - 41.2 are equal (in float64 they are not).
+    """
+    left, right = _grid(scores), _grid(reference)
+    if left.shape != right.shape:
+        raise StatisticsError(f"scores are {left.shape}, reference {right.shape}: must be equal")
+    differences = left - right
+    largest = np.abs(present([left, right])).max(initial=0.0)
+    return np.sign(differences) * _merged(np.abs(differences), ROUNDING * largest)
+
+
+def _merged(sizes: Array, tolerance: float) -> Array:
+    """``sizes`` (at least 0) with one value for those that follow within ``tolerance``, from 0."""
+    flat = sizes.ravel()
+    order = np.argsort(flat, kind="stable")  # NaN last
+    ordered = flat[order]
+    starts = np.diff(ordered, prepend=0.0) > tolerance
+    groups = np.cumsum(starts)
+    firsts = np.concatenate([[0.0], ordered[starts]])
+    merged = np.empty_like(flat)
+    merged[order] = np.where(np.isnan(ordered), np.nan, firsts[groups])
+    return merged.reshape(sizes.shape)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A method against the reference on the runs that both have."""
+
+    n: int
+    """Number of pairs of runs."""
+    mean: float
+    interval: Interval
+    """95 % t interval of the mean difference; NaN where the differences are equal."""
+    p_t: float
+    """NaN where the differences are equal: without a spread a t test says nothing."""
+    p_wilcoxon: float
+    """Exact, with ties and zeros: with n = 3 it cannot fall below 0.25, with n = 5 below 0.0625."""
+
+
+def paired_test(scores: ArrayLike, reference: ArrayLike) -> PairedTest:
+    """Two-sided paired t test and Wilcoxon signed-rank test; NaN where n is too small."""
+    differences = present(paired_differences(scores, reference))
+    scatter = sd(differences) > 0  # not NaN, not 0
+    p_t = float(stats.ttest_1samp(differences, 0.0).pvalue) if scatter else float("nan")
+    return PairedTest(
+        n=len(differences),
+        mean=mean(differences),
+        interval=t_interval(differences),
+        p_t=p_t,
+        p_wilcoxon=signed_rank_p(differences),
+    )
+
+
+def holm(p_values: Sequence[float]) -> Array:
+    """Holm's step-down correction for a family of tests; NaN entries are no tests and stay NaN."""
+    raw = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(raw.shape, np.nan)
+    tests = np.flatnonzero(~np.isnan(raw))
+    order = tests[np.argsort(raw[tests], kind="stable")]
+    worst = 0.0
+    for rank, index in enumerate(order):
+        worst = max(worst, min(1.0, (len(tests) - rank) * raw[index]))
+        adjusted[index] = worst
+    return adjusted
+
+
+def probability_of_improvement(scores: ArrayLike, reference: ArrayLike) -> float:
+    """P(a run of ``scores`` beats a run of ``reference``), ties half, mean over pairs, in [0, 1].
+
+    The Mann-Whitney statistic over all S x S comparisons within a pair (Agarwal et al. 2021,
+    "Deep RL at the Edge of the Statistical Precipice", Sec. 4.3). Pairs without runs do not count.
+    """
+    left, right = _grid(scores), _grid(reference)
+    if left.shape[1] != right.shape[1]:
+        raise StatisticsError(f"{left.shape[1]} pairs against {right.shape[1]}: must be equal")
+    shares = []
+    for ours, theirs in zip(left.T, right.T, strict=True):
+        a, b = present(ours), present(theirs)
+        if len(a) and len(b):
+            comparisons = np.sign(a[:, None] - b[None, :])  # [S, S]
+            shares.append((comparisons.mean() + 1) / 2)
+    return mean(shares)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Ranks of M methods over N blocks; rank 1 is best."""
+
+    average: Array
+    """[M]"""
+    blocks: int
+    critical_difference: float
+    """Two average ranks that differ by less are not told apart (Nemenyi, alpha 0.05)."""
+    p_friedman: float
+
+
+def average_ranks(scores: ArrayLike, alpha: float = 0.05) -> Ranks:
+    """Ranks of ``scores`` [N blocks, M methods], higher is better, ties share their rank.
+
+    A block is one (pair, seed): blocks with a hole are left out. Critical difference
+    q_alpha sqrt(M (M + 1) / (6 N)) with the studentised range over sqrt(2) (Demsar 2006, Sec. 3.2).
+    """
+    grid = np.asarray(scores, dtype=np.float64)
+    if grid.ndim != 2 or grid.shape[1] < 2:
+        raise StatisticsError(f"ranks need [blocks, at least 2 methods], got {grid.shape}")
+    grid = grid[~np.isnan(grid).any(axis=1)]
+    blocks, methods = grid.shape
+    if not blocks:
+        return Ranks(np.full(methods, np.nan), 0, float("nan"), float("nan"))
+    ranks = stats.rankdata(-grid, axis=1)
+    q = stats.studentized_range.ppf(1 - alpha, methods, np.inf) / np.sqrt(2)
+    difference = float(q * np.sqrt(methods * (methods + 1) / (6 * blocks)))
+    p = float(stats.friedmanchisquare(*grid.T).pvalue) if methods > 2 and blocks > 1 else np.nan
+    return Ranks(ranks.mean(axis=0), blocks, difference, p)
+
+
+def rank_correlation(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
+    """Spearman's rho and its two-sided p; NaN for fewer than three points or constant input.
+
+    p is exact (all orders) up to :data:`EXACT` points, beyond from Student's t.
+    """
+    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    both = ~(np.isnan(a) | np.isnan(b))
+    a, b = a[both], b[both]
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan"), float("nan")
+    found = stats.spearmanr(a, b)
+    rho = float(found.statistic)
+    if len(a) > EXACT:
+        return rho, float(found.pvalue)
+    left, right = (stats.rankdata(side) - (len(a) + 1) / 2 for side in (a, b))
+    orders = np.array(list(itertools.permutations(right)))  # [n!, n]
+    products, seen = orders @ left, abs(float(left @ right))
+    return rho, float(np.mean(np.abs(products) >= seen - 1e-9))
+
+
+def _grid(scores: ArrayLike) -> Array:
+    array = np.asarray(scores, dtype=np.float64)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise StatisticsError(f"scores must be [seeds, pairs], got shape {array.shape}")
+    return array

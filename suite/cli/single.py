@@ -1,0 +1,147 @@
+"""Commands about one run, and about what there is: methods, models, data sets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from suite.cli.options import (
+    Accelerator,
+    CheckpointSeconds,
+    DataRoot,
+    Devices,
+    RunsRoot,
+    Threads,
+    Workers,
+    make_runtime,
+)
+from suite.cli.options import methods as completions
+from suite.terminal import terminal
+
+if TYPE_CHECKING:
+    from suite.config import Runtime
+
+commands = typer.Typer()
+console = terminal()
+
+
+@commands.command()
+def train(
+    config: Annotated[
+        Path, typer.Argument(help="YAML or JSON of one run, e.g. the config.json of a record.")
+    ],
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    threads: Threads = None,
+    workers: Workers = 4,
+    checkpoint_seconds: CheckpointSeconds = 60.0,
+) -> None:
+    """Train one run in this process (a record's config.json trains it again elsewhere)."""
+    from suite.config import RunSpec, parse
+    from suite.device import limits
+    from suite.device.memory import of_device
+    from suite.train.build import device_of
+    from suite.train.preflight import check, require_teacher
+    from suite.train.run import run
+    from suite.yaml_input import load_file
+
+    runtime = make_runtime(
+        runs_root=runs_root,
+        data_root=data_root,
+        accelerator=accelerator,
+        devices=devices,
+        threads=threads,
+        workers=workers,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    limits.check(runtime, jobs=None)
+    values = _with_contents(_run_spec(load_file(config)), runtime)
+    spec = parse(RunSpec, values, str(config))
+    require_teacher(spec, runtime)
+    for fault in check([spec], runtime, of_device(device_of(runtime))).faults.values():
+        raise fault
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    run(spec, runtime)
+    directory = runs_root / spec.experiment / spec.run_id
+    last = json.loads((directory / "result.json").read_text())["last"]
+    console.print_json(data=last)
+    console.print(f"record: {directory}")
+
+
+@commands.command(name="methods")
+def list_methods(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="E.g. dkd crd+kd; default: all.", autocompletion=completions),
+    ] = None,
+) -> None:
+    """What methods read, what they add to training and to the deployed network, their papers."""
+    from suite.cli.catalogue import STUDENT, TEACHER, TRAIN_IMAGES, catalogue
+
+    for entry in catalogue(names):
+        console.print(Text.assemble((entry.name, "bold"), f"  {entry.paper}"), soft_wrap=True)
+        extra = f"{entry.train_parameters:,} to training, {entry.deploy_parameters:,} deployed"
+        if entry.memory:
+            extra += f", {entry.memory / 1e6:.0f} MB for {TRAIN_IMAGES:,} training images"
+        console.print(f"  reads {entry.needs}\n  adds {extra}", highlight=False, soft_wrap=True)
+        console.print(f"  options: {entry.options}", highlight=False, soft_wrap=True)
+    console.print(f"added: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")
+
+
+@commands.command(name="models")
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="A shell pattern, e.g. 'resnet*'.")] = "cifar_*",
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 100,
+) -> None:
+    """Networks that timm and this suite offer, with parameters and multiply-adds."""
+    from suite.models import describe, names
+
+    table = Table("model", "input", "parameters", "multiply-adds", box=None, pad_edge=False)
+    for name in names(pattern):
+        table.add_row(*describe(name, classes))
+    console.print(table)
+
+
+@commands.command(name="data")
+def list_data(data_root: DataRoot = Path("data")) -> None:
+    """All data sets: classes, images, and where their files must be."""
+    from suite import data
+
+    table = Table("data set", "classes", "train / val / test", "image", box=None)
+    table.add_column("files", overflow="fold")
+    for name in data.names(data_root):
+        table.add_row(name, *data.describe(name, data_root))
+    console.print(table)
+
+
+def _with_contents(values: Any, runtime: Runtime) -> Any:
+    """Which images an image folder holds, where the run does not say it."""
+    from suite import data
+
+    try:
+        section = values["config"]["data"]
+        name, known = section["name"], section.get("contents")
+    except (TypeError, LookupError, AttributeError):
+        return values  # the parser says what is missing
+    if known is not None or not isinstance(name, str) or not data.in_folders(name):
+        return values
+    found = data.identify(name, runtime.data_root, runtime.data_cache)
+    return {**values, "config": {**values["config"], "data": {**section, "contents": found}}}
+
+
+def _run_spec(values: Any) -> Any:
+    """A record's config.json as it is; a bare run becomes a run of the experiment ``single``."""
+    if isinstance(values, dict) and "config" not in values:
+        method = values.get("method")
+        label = method.get("name") if isinstance(method, dict) else method
+        return {"config": values, "experiment": "single", "label": str(label)}
+    return values

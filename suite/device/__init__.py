@@ -1,0 +1,1 @@
+"""How a step runs on hardware: ranks, precision, CUDA graphs, determinism, memory."""

@@ -1,0 +1,177 @@
+"""The one interface between the harness and a distillation method.
+
+A method is one file in ``baselines/`` with one :class:`Distiller` in it. The harness owns
+everything that methods share (``no_grad`` and evaluation mode of the teacher, precision, the
+sum of the terms, the optimizer, logging, checkpoints); the method says which inner activations
+it reads and which loss terms follow from them.
+
+Shapes: B batch, K classes, C channels, H and W height and width, D width of the pooled feature,
+N training images.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from suite.interface.errors import UserError
+from suite.interface.rng import Draws
+from suite.interface.taps import Outputs, TappedModel
+
+
+class UnsupportedPair(UserError):
+    """This method cannot run on this teacher-student pair; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch as every method sees it."""
+
+    image: Tensor  # [B, channels, H, W], normalised
+    label: Tensor  # [B] int64, 0..K-1
+    index: Tensor  # [B] int64, position in the training set, 0..N-1
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands, for warm-ups and schedules."""
+
+    epoch: int  # counted from 1, as in the papers
+    epochs: int
+    step: int  # optimizer steps done before this one, over the whole run
+    steps_per_epoch: int
+
+    def warmup(self, epochs: int) -> float:
+        """Linear warm-up factor min(epoch / epochs, 1); 1 when there is none."""
+        return min(self.epoch / epochs, 1.0) if epochs > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method may look at when it is built."""
+
+    student: TappedModel  # .shapes, .head; build nothing into it
+    teacher: TappedModel | None  # frozen, in evaluation mode; None when uses_teacher is False
+    num_classes: int  # K
+    train_labels: Tensor  # [N] int64, on the device
+    epochs: int
+    steps_per_epoch: int
+    device: torch.device
+    draws: Draws  # the method's own random stream, saved in checkpoints
+    gather: Callable[[Tensor], Tensor]
+    """[B, ...] of this rank -> [w B, ...] of all w ranks, in the order of the global batch, with
+    gradient: for whatever relates the images of a batch to each other."""
+    teacher_pass: Callable[[Sequence[str]], Iterator[tuple[Batch, Outputs]]]
+    """One pass of the teacher over the training set (augmented views of epoch 1, no gradient)."""
+
+    @property
+    def train_size(self) -> int:
+        """N, the number of training images; ``batch.index`` is below it."""
+        return len(self.train_labels)
+
+    def require_teacher(self) -> TappedModel:
+        """The teacher, for methods that cannot do without one."""
+        if self.teacher is None:
+            raise UnsupportedPair("this method needs a teacher, and the run has none")
+        return self.teacher
+
+
+class MethodConfig(BaseModel):
+    """Hyper-parameters of one method: frozen, closed, each default with its source."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def tunable(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: Sequence[Any] | None = None,
+    **bounds: Any,
+) -> Any:
+    """A field with a search range: ``low..high`` (inclusive, optionally log scale) or ``choices``.
+
+    ``bounds`` are pydantic's hard limits (``ge``, ``gt``, ``le``, ``lt``); the search range lies
+    inside them and is only a suggestion for hyper-parameter search.
+    """
+    if (choices is None) == (low is None or high is None):
+        raise TypeError("tunable() takes either low and high, or choices")
+    space: dict[str, Any] = {"low": low, "high": high, "log": log}
+    if choices is not None:
+        space = {"choices": list(choices)}
+    return Field(default, json_schema_extra={"tunable": space}, **bounds)
+
+
+class Distiller(nn.Module, ABC):
+    """One distillation method: turns the outputs for a batch into named, weighted loss terms.
+
+    Layers made in ``__init__`` join the optimizer, the checkpoints and distributed training;
+    buffers are saved too. The constructor raises :class:`UnsupportedPair` when the pair lacks
+    what the method needs, so that a sweep learns it before training starts.
+    """
+
+    paper: ClassVar[str]
+    """Authors, title, venue and year, arXiv number."""
+    uses_teacher: ClassVar[bool] = True
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+
+    def __init__(self, config: Any, setup: Setup) -> None:
+        super().__init__()
+        self.config = config
+        self.gather = setup.gather
+
+    @classmethod
+    def memory(cls, config: Any, train_size: int) -> int:  # noqa: ARG003
+        """Bytes kept on the device for ``train_size`` training images together (banks, tables).
+
+        Asked before the method is built, so that what cannot fit is refused in one line.
+        """
+        return 0
+
+    def student_taps(self) -> tuple[str, ...]:
+        """Names of the student's inner activations that :meth:`losses` reads."""
+        return ()
+
+    def teacher_taps(self) -> tuple[str, ...]:
+        """Names of the teacher's inner activations that :meth:`losses` reads."""
+        return ()
+
+    @abstractmethod
+    def losses(
+        self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress
+    ) -> dict[str, Tensor]:
+        """Scalar loss terms in float32, already weighted; the engine optimises their sum.
+
+        Terms carry the paper's names (``ce``, ``kd``, ``tckd``). ``teacher`` has no gradient.
+        """
+
+    def predict(self, student: Outputs) -> Tensor:
+        """Logits [B, K] of the network that is deployed, for the training accuracy.
+
+        Called without gradient, after :meth:`losses` of the same batch.
+        """
+        return student.logits
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Scalars of the last :meth:`losses` call to log and never to optimise."""
+        return {}
+
+    def inspect(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        """Per-image tensors [B, ...] for the analysis of held-out images (no gradient)."""
+        return {}
+
+    def deploy(self, student: TappedModel) -> nn.Module:
+        """The network that is tested and shipped: image [B, ...] -> logits [B, K]."""
+        model: nn.Module = student.model
+        return model

@@ -1,0 +1,127 @@
+"""Where a number came from: code, versions, device."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import PIL
+import torch
+from PIL import features as pillow
+
+from suite import methods
+from suite.store import source
+from suite.store.record import read_json
+
+RUN = "suite.train.run"
+"""All that a run imports, directly or not, can change its numbers, but for :data:`NO_NUMBERS`."""
+NO_NUMBERS = {
+    "suite.interface.errors": "texts of errors",
+    "suite.device.memory": "refuses methods that need more memory than there is",
+    "suite.store.provenance": "says where numbers come from",
+    "suite.store.source": "finds and hashes the code",
+}
+"""Modules that a run imports and that cannot change its numbers, with the reason."""
+GIT_NOTE = "git.json"
+"""Beside the packages of a copy: what :func:`git_state` says of the original."""
+LIBRARIES = ("dskd-bench", "torch", "torchvision", "timm", "lightning-fabric", "numpy")
+
+
+def provenance(device: torch.device, method: str | None = None) -> dict[str, Any]:
+    """Commit, code, versions and device, for the record of a run of ``method``."""
+    code = code_of_run(method)
+    return {
+        **git_state(),
+        "source_sha256": source.combined(code),
+        "source_modules": code,
+        "versions": {"python": platform.python_version(), **_versions(), **decoder_versions()},
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "hostname": platform.node(),
+    }
+
+
+@functools.cache
+def code_of_run(method: str | None = None) -> dict[str, str]:
+    """Module -> hash, for all modules that can change the numbers of a run of ``method``.
+
+    These are what :data:`RUN` and the method's own file import; other methods are not among them.
+    The files are read when this is first asked for, so ask before training.
+    """
+    packages = dict(source.RUNS)
+    own = () if method is None else methods.modules(method)
+    for package in {name.partition(".")[0] for name in own} - set(packages):  # installed methods
+        found = find_spec(package)
+        if found is not None and found.origin is not None:
+            file = Path(found.origin)
+            packages[package] = file.parents[1] if file.stem == "__init__" else file.parent
+    return source.hashes(source.behind((RUN, *own), packages, NO_NUMBERS))
+
+
+def decoder_versions() -> dict[str, str]:
+    """Pillow, which decodes and resizes image files here, and what it decodes JPEG and WebP with.
+
+    Pillow-SIMD, which has the same module name, has its own name here.
+    """
+    turbo = pillow.check_feature("libjpeg_turbo")
+    found = {
+        "pillow" if _version("pillow-simd") is None else "pillow-simd": PIL.__version__,
+        "libjpeg-turbo" if turbo else "libjpeg": (
+            pillow.version_feature("libjpeg_turbo") if turbo else pillow.version_codec("jpg")
+        ),
+        "libwebp": pillow.version("webp"),
+    }
+    return {name: str(number) for name, number in found.items() if number is not None}
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({_cpu_model()})"
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the code and whether it has changed since; a copy has them noted when made."""
+    root = Path(__file__).resolve().parents[2]
+    noted: dict[str, Any] | None = read_json(root / GIT_NOTE)
+    if noted is not None:
+        return noted
+    commit = _git_output(root, "rev-parse", "HEAD")
+    changes = _git_output(root, "status", "--porcelain", "--", *source.RUNS)
+    return {"git_commit": commit, "git_dirty": None if changes is None else bool(changes)}
+
+
+def _git_output(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _versions() -> dict[str, str | None]:
+    return {library: _version(library) for library in LIBRARIES}
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

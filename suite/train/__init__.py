@@ -1,0 +1,1 @@
+"""From a config to a finished run: build, group, trainer, step, evaluation, result."""

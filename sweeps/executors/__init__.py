@@ -1,0 +1,1 @@
+"""Where workers run: in processes of this machine or as SLURM jobs."""

@@ -1,0 +1,1 @@
+"""From an experiment's YAML to the list of its runs."""

@@ -1,0 +1,1 @@
+"""How far the runs are: the status board, the live view."""

@@ -1,0 +1,180 @@
+"""Statistics agree with scipy and with numbers one can check by hand; intervals cover."""
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from analysis.statistics import stats
+
+SCORES = np.array([[70.0, 80.0], [71.0, 82.0], [72.0, 81.0]])
+
+
+def test_mean_and_deviation_leave_missing_runs_out():
+    assert stats.mean([1.0, np.nan, 3.0]) == 2.0
+    assert stats.sd([1.0, np.nan, 3.0]) == pytest.approx(np.sqrt(2))
+
+
+def test_one_run_has_no_deviation_and_no_interval():
+    assert np.isnan(stats.sd([5.0]))
+    assert np.isnan(stats.t_interval([5.0]).low)
+    assert not stats.t_interval([5.0]).contains(5.0)
+
+
+def test_t_interval_of_one_two_three_is_2_plus_minus_2_484():
+    low, high = stats.t_interval([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)  # 4.3027 / sqrt(3)
+
+
+def test_t_interval_agrees_with_scipy():
+    values = np.array([91.2, 90.7, 92.4, 91.9, 90.9])
+    want = scipy_stats.t.interval(0.9, 4, values.mean(), scipy_stats.sem(values))
+    assert tuple(stats.t_interval(values, 0.9)) == pytest.approx(want)
+
+
+def test_95_percent_t_intervals_of_3_seeds_cover_the_mean_95_times_in_100():
+    rng = np.random.default_rng(0)
+    covered = [stats.t_interval(rng.normal(90, 0.4, size=3)).contains(90.0) for _ in range(4000)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
+
+
+def test_bootstrap_intervals_of_20_seeds_cover_nearly_as_often():
+    rng = np.random.default_rng(1)
+    covered = [
+        stats.bootstrap_interval(rng.normal(90, 0.4, (20, 2)), rng, resamples=500).contains(90)
+        for _ in range(600)
+    ]
+    assert 0.90 <= np.mean(covered) <= 0.97
+
+
+def test_bootstrap_is_repeated_by_its_generator():
+    first = stats.bootstrap_interval(SCORES, np.random.default_rng(3))
+    assert first == stats.bootstrap_interval(SCORES, np.random.default_rng(3))
+    assert first.low < SCORES.mean() < first.high
+
+
+def test_bootstrap_of_a_pair_with_one_run_is_undefined():
+    scores = np.array([[1.0, 2.0], [1.5, np.nan]])
+    assert np.isnan(stats.bootstrap_interval(scores, np.random.default_rng(0)).low)
+
+
+def test_paired_differences_ignore_a_run_without_partner():
+    left, right = np.array([[3.0], [5.0]]), np.array([[1.0], [np.nan]])
+    assert stats.paired_differences(left, right)[0, 0] == 2.0
+    assert stats.paired_test(left, right).n == 1
+
+
+def test_paired_test_agrees_with_scipy():
+    rng = np.random.default_rng(2)
+    left, right = rng.normal(91, 1, (6, 2)), rng.normal(90, 1, (6, 2))
+    found = stats.paired_test(left, right)
+    assert found.p_t == pytest.approx(scipy_stats.ttest_rel(left.ravel(), right.ravel()).pvalue)
+    want = scipy_stats.wilcoxon(left.ravel(), right.ravel()).pvalue
+    assert found.p_wilcoxon == pytest.approx(want)
+    assert found.mean == pytest.approx((left - right).mean())
+
+
+def test_wilcoxon_on_three_seeds_cannot_go_below_a_quarter():
+    assert stats.paired_test([2.0, 3.1, 4.2], [1.0, 1.0, 1.0]).p_wilcoxon == pytest.approx(0.25)
+
+
+def test_equal_scores_give_no_p_value():
+    found = stats.paired_test([1.0, 2.0], [1.0, 2.0])
+    assert found.mean == 0
+    assert np.isnan(found.p_t)
+    assert np.isnan(found.p_wilcoxon)
+
+
+def test_constant_differences_give_no_interval_and_no_p_of_a_t_test():
+    found = stats.paired_test([47.9, 48.6, 47.0], [42.1, 42.8, 41.2])  # 5.8 up to rounding
+    assert found.mean == pytest.approx(5.8)
+    assert np.isnan(found.p_t)
+    assert np.isnan(found.interval.low)
+    assert found.p_wilcoxon == 0.25  # the sign alone needs no spread
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.1, 0.3, 5.8, 30.0])
+def test_every_triple_in_tenths_with_a_constant_difference_is_seen_as_constant(difference):
+    for tenths in range(300, 700, 7):
+        reference = np.array([tenths, tenths + 7, tenths - 9]) / 10
+        ours = np.round(reference + difference, 1)
+        for scores in (ours, 100 * (ours / 100)):  # as a literal, and from a share
+            differences = stats.paired_differences(scores, reference)
+            assert len(set(differences.ravel())) == 1, (tenths, differences)
+            assert stats.sd(differences) == 0
+            assert np.isnan(stats.paired_test(scores, reference).p_t)
+            assert (differences[0, 0] == 0) == (difference == 0)
+
+
+def test_differences_of_one_image_in_ten_million_are_no_rounding():
+    image = 100 / 1e7
+    differences = stats.paired_differences([90.0, 90.0 + image, 90.0], [80.0, 80.0, 80.0 - image])
+    assert differences.ravel() == pytest.approx([10, 10 + image, 10 + image], abs=1e-9)
+    assert stats.sd(differences) == pytest.approx(image / np.sqrt(3), rel=1e-6)
+    assert not np.isnan(stats.paired_test([90.0, 90.0 + image], [80.0, 80.0]).p_t)
+
+
+def test_holm_of_three_known_p_values():
+    assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_holm_leaves_missing_tests_out_of_the_family():
+    found = stats.holm([0.02, np.nan, 0.03])
+    assert found[[0, 2]] == pytest.approx([0.04, 0.04])
+    assert np.isnan(found[1])
+
+
+def test_holm_keeps_the_family_error_below_5_percent():
+    rng = np.random.default_rng(4)
+    rejected = [(stats.holm(rng.uniform(size=8)) < 0.05).any() for _ in range(4000)]
+    assert np.mean(rejected) == pytest.approx(0.05, abs=0.012)
+
+
+def test_probability_of_improvement_counts_ties_half():
+    assert stats.probability_of_improvement([2.0, 3.0], [1.0, 2.0]) == pytest.approx(0.875)
+    assert stats.probability_of_improvement([1.0], [1.0]) == 0.5
+
+
+def test_probability_of_improvement_is_the_mean_over_pairs():
+    ours, theirs = np.array([[2.0, 0.0]]), np.array([[1.0, 1.0]])
+    assert stats.probability_of_improvement(ours, theirs) == 0.5
+
+
+def test_average_ranks_share_ties_and_skip_blocks_with_holes():
+    scores = [[3.0, 2.0, 1.0], [3.0, 1.0, 1.0], [np.nan, 9.0, 1.0]]
+    ranks = stats.average_ranks(scores)
+    assert ranks.average == pytest.approx([1.0, 2.25, 2.75])
+    assert ranks.blocks == 2
+
+
+def test_critical_difference_agrees_with_demsars_table():
+    rng = np.random.default_rng(5)
+    ranks = stats.average_ranks(rng.normal(size=(30, 5)))  # q_0.05 = 2.728 for 5 classifiers
+    assert ranks.critical_difference == pytest.approx(2.728 * np.sqrt(5 * 6 / (6 * 30)), abs=1e-3)
+
+
+def test_rank_correlation_of_a_monotone_curve_is_one():
+    rho, p = stats.rank_correlation([1, 2, 3, 4], [1, 8, 27, 64])
+    assert rho == pytest.approx(1.0)
+    assert p == pytest.approx(2 / 24)  # of the 24 orders, one rises and one falls throughout
+    assert np.isnan(stats.rank_correlation([1, 2], [1, 2])[0])
+
+
+def test_the_p_of_a_rank_correlation_counts_all_orders_of_few_points():
+    """Of the 6 orders of 3 points, 6 are at least as far from 0 as rho = 0.5; ties are shared."""
+    assert stats.rank_correlation([1, 2, 3], [1, 3, 2]) == pytest.approx((0.5, 1.0))
+    x, y = [1, 2, 2, 4, 5], [2, 1, 3, 5, 5]
+    rho, p = stats.rank_correlation(x, y)
+    known = scipy_stats.permutation_test(
+        (x,),
+        lambda order: scipy_stats.spearmanr(order, y).statistic,
+        permutation_type="pairings",
+        n_resamples=np.inf,
+    )
+    assert (rho, p) == pytest.approx((known.statistic, known.pvalue))
+
+
+def test_arrays_that_do_not_fit_are_refused():
+    with pytest.raises(stats.StatisticsError, match="must be equal"):
+        stats.paired_differences(np.zeros((3, 2)), np.zeros((2, 2)))
+    with pytest.raises(stats.StatisticsError, match="shape"):
+        stats.bootstrap_interval(np.zeros((2, 2, 2)), np.random.default_rng(0))

@@ -1,0 +1,66 @@
+"""A checkpoint comes back with the same bits, or the one before does, or a message."""
+
+import pytest
+import torch
+
+from suite.store import checkpoint
+from suite.store.record import RunDirectory
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDirectory(tmp_path)
+
+
+def test_there_is_no_state_before_the_first_checkpoint(run):
+    assert checkpoint.load(run) is None
+
+
+def test_the_newest_state_comes_back_bit_for_bit(run):
+    weights = torch.randn(100, generator=torch.Generator().manual_seed(0))
+    for step in (1, 2):
+        checkpoint.save(run, {"step": step, "weights": weights * step})
+    state = checkpoint.load(run)
+    assert state["step"] == 2
+    assert torch.equal(state["weights"], weights * 2)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "other"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(run, damage):
+    for step in (1, 2):
+        checkpoint.save(run, {"step": step})
+    content = run.checkpoint.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    spoiled = {
+        "truncated": content[:-10],
+        "flipped": bytes(flipped),
+        "empty": b"",
+        "other": b"\x80\x04not a checkpoint\n",
+    }
+    run.checkpoint.write_bytes(spoiled[damage])
+    assert checkpoint.load(run)["step"] == 1
+
+
+def test_when_no_checkpoint_can_be_read_the_message_names_the_files(run):
+    checkpoint.save(run, {"step": 1})
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:-1])
+    with pytest.raises(checkpoint.CheckpointError, match=r"checkpoint\.pt is damaged.*delete"):
+        checkpoint.load(run)
+    assert run.checkpoint.exists()  # nothing is deleted behind the user's back
+
+
+def test_a_kill_between_the_two_renames_leaves_the_state_before(run):
+    checkpoint.save(run, {"step": 1})
+    run.checkpoint.replace(run.previous_checkpoint)  # where save() may be interrupted
+    assert checkpoint.load(run)["step"] == 1
+
+
+def test_a_checkpoint_written_on_a_gpu_is_read_where_there_is_none(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+        checkpoint.save(run, {"weights": torch.arange(3.0)})
+    assert b"cuda:0" in run.checkpoint.read_bytes()
+    weights = checkpoint.load(run)["weights"]
+    assert weights.device.type == "cpu"
+    assert weights.tolist() == [0.0, 1.0, 2.0]
