@@ -1,7 +1,7 @@
 """The run store as DataFrames, for one's own analyses.
 
 ```
-from analysis import frames
+from analysis.runs import frames
 runs = frames.runs("dskd_digits")
 done = runs[(runs["role"] == "student") & (runs["state"] == "finished")]
 print(done.groupby("label")["last/test/top1_percent"].agg(["mean", "std", "count"]))

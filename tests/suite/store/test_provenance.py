@@ -19,6 +19,7 @@ from suite.train.run import run
 ROOT = Path(__file__).parents[3]
 NOT_BEHIND_A_RUN = {
     "suite.store.claims": "who trains a run",
+    "suite.store.states": "what a run needs now",
     "suite.cli": "the command line",
     "suite.device.limits": "refuses what the machine does not carry",
     "suite.device.machine": "what the machine has",
@@ -132,7 +133,7 @@ def test_an_edit_marks_the_runs_whose_numbers_it_can_change_and_no_others(tree, 
 
 
 def test_a_docstring_or_comment_marks_no_run(tree):
-    before, path = sources(tree), tree / "suite" / "engine.py"
+    before, path = sources(tree), tree / "suite" / "train" / "engine.py"
     text = path.read_text()
     path.write_text("# Changed.\n" + text.replace('"""How far a run has come."""', '"""Where."""'))
     assert sources(tree) == before

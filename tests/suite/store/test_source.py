@@ -114,9 +114,9 @@ def test_a_formatted_string_is_one_piece_in_every_version_of_python():
 
 def test_it_imports_neither_torch_nor_the_modules_it_looks_at():
     show = (
-        "import sys; from suite import source; "
+        "import sys; from suite.store import source; "
         "source.behind(['suite.train.run'], {'suite': source.ROOT}); "
-        "print([name for name in sys.modules if name.startswith(('torch', 'suite.r'))])"
+        "print([name for name in sys.modules if name.startswith(('torch', 'suite.t'))])"
     )
     root = Path(source.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", show], cwd=root, capture_output=True, check=True)
