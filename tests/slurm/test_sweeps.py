@@ -160,7 +160,9 @@ def test_jobs_run_the_code_as_it_was_when_they_were_submitted(sweep, tmp_path, u
     assert sweep.hashes() == unbroken
     hashes = {row["source"] for row in sweep.ledger()}
     assert len(hashes) == 1
-    assert (sweep.root / "dskd_digits" / "source" / hashes.pop() / "suite" / "run.py").is_file()
+    assert (
+        sweep.root / "dskd_digits" / "source" / hashes.pop() / "suite" / "train" / "run.py"
+    ).is_file()
 
 
 def test_two_nodes_train_together_what_one_process_trains(sweep, tmp_path):

@@ -36,7 +36,7 @@ def test_sweep_status_and_report_print_a_label_that_looks_like_markup(
     capsys, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("suite.cli.console", terminal())  # it read the width when it was made
+    monkeypatch.setattr("suite.cli.app.console", terminal())  # it read the width when it was made
     status, out = sweep(capsys, tmp_path, "--executor", "debug", "--dry-run")
     assert status == 0
     assert LABEL in out

@@ -37,7 +37,7 @@ def test_the_same_content_is_copied_once_and_a_change_makes_another(tree, tmp_pa
 
 def test_names_count_as_content(tree):
     before = snapshot.content_hash(tree)
-    (tree / "suite" / "select.py").rename(tree / "suite" / "selection.py")
+    (tree / "suite" / "store" / "select.py").rename(tree / "suite" / "store" / "selection.py")
     assert snapshot.content_hash(tree) != before
 
 
@@ -58,11 +58,12 @@ def test_python_imports_the_copy_from_any_folder_and_knows_the_commit_it_came_fr
 
 def test_a_copy_that_was_changed_is_left_alone_and_made_anew_beside(tree, tmp_path):
     first = snapshot.take(tmp_path / "runs" / "experiment", tree)
-    (first / "suite" / "rng.py").unlink()
+    (first / "suite" / "interface" / "rng.py").unlink()
     second = snapshot.take(tmp_path / "runs" / "experiment", tree)
     assert second == first.with_name(f"{first.name}-2")
-    assert not (first / "suite" / "rng.py").exists()
-    assert (second / "suite" / "rng.py").read_bytes() == (tree / "suite" / "rng.py").read_bytes()
+    assert not (first / "suite" / "interface" / "rng.py").exists()
+    rng = Path("suite", "interface", "rng.py")
+    assert (second / rng).read_bytes() == (tree / rng).read_bytes()
     assert snapshot.take(tmp_path / "runs" / "experiment", tree) == second
 
 
