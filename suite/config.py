@@ -69,18 +69,34 @@ class DataConfig(Closed):
     """Train on this many images, a fixed stratified choice."""
     classes: int | None = Field(None, ge=2)
     """Only the images of the first so many classes, in all splits; for studies on a subset."""
+    class_block: int | None = Field(None, ge=0)
+    """With ``classes``: which block of so many classes, counted from 0. ``classes: 20`` and
+    ``class_block: 3`` are classes 60 to 79, renumbered from 0; blocks share no image. Runs without
+    it have no such field."""
     image_size: int | None = Field(None, ge=4, le=2048)
     """Side in pixels; None keeps the data set's own."""
     augment: Literal["standard", "none"] = "standard"
     """``standard``: random crop with zero padding and horizontal flip where the data set allows it;
     RandomResizedCrop and flip for image folders."""
 
+    @model_validator(mode="after")
+    def _block_of_a_size(self) -> Self:
+        if self.class_block is not None and self.classes is None:
+            raise ValueError(f"class_block {self.class_block}: needs classes, the size of a block")
+        return self
+
     @model_serializer(mode="wrap")
-    def _without_absent_contents(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_absent_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        if values.get("contents", self) is None:
-            del values["contents"]
+        for name in ("contents", "class_block"):  # younger than the first records and their ids
+            if values.get(name, self) is None:
+                del values[name]
         return values
+
+    @property
+    def first_class(self) -> int:
+        """The data set's own number of the class that is called 0 here."""
+        return (self.class_block or 0) * (self.classes or 0)
 
 
 class ModelConfig(Closed):

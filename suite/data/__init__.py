@@ -17,7 +17,7 @@ from suite.data.contents import contents_of
 from suite.data.folder import describe_folder, load_folder
 from suite.data.listing import ELSEWHERE, HIDDEN, TRAIN
 from suite.data.sources import SOURCES, Source
-from suite.data.split import training_and_validation
+from suite.data.split import of_classes, training_and_validation
 from suite.interface.errors import unknown
 
 __all__ = [
@@ -129,13 +129,19 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
     classes = source.num_classes if config.classes is None else config.classes
     if classes > source.num_classes:
         raise DataError(f"data.classes {classes}: {config.name} has {source.num_classes} classes")
+    if config.first_class + classes > source.num_classes:
+        last = source.num_classes // classes - 1
+        raise DataError(
+            f"data.class_block {config.class_block}: {config.name} has {source.num_classes} "
+            f"classes; with classes {classes}, blocks 0 to {last}"
+        )
     images, labels = source.read(root, True)
     chosen = training_and_validation(config, labels.numpy(), source.validation_images)
     rows, validation = map(torch.from_numpy, chosen)
 
     def pixels(images: Tensor, labels: Tensor) -> Pixels:
         resized = _resize(images, config.image_size)
-        return Pixels.of(resized, labels, source.mean, source.std)
+        return Pixels.of(resized, labels - config.first_class, source.mean, source.std)
 
     train = pixels(images[rows], labels[rows])
     evals: dict[str, EvalImages] = {}
@@ -143,7 +149,7 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
         evals["val"] = ArrayEval(pixels(images[validation], labels[validation]))
     if "test" in config.eval_splits:
         images, labels = source.read(root, False)
-        some = labels < classes
+        some = torch.from_numpy(of_classes(config, labels.numpy()))
         evals["test"] = ArrayEval(pixels(images[some], labels[some]))
     augment = config.augment == "standard"
     height = train.images.shape[2]

@@ -41,19 +41,27 @@ def limit(labels: Labels, count: int) -> Indices:
     return np.sort(stratified_order(labels)[:count])
 
 
+def of_classes(config: DataConfig, labels: Labels) -> NDArray[np.bool_]:
+    """Which images with ``labels`` [N] are of the classes that ``config`` wants: [N]."""
+    if config.classes is None:
+        return np.ones(len(labels), dtype=np.bool_)
+    return (labels >= config.first_class) & (labels < config.first_class + config.classes)
+
+
 def training_and_validation(
     config: DataConfig, labels: Labels, validation_images: int
 ) -> tuple[Indices, Indices]:
     """Which of the images with ``labels`` train, and which validate, as ``config`` wants it.
 
     With ``trainval`` all images train and none validates. Raises :class:`DataError` when
-    ``train_limit`` asks for more images than there are. ``classes`` keeps the first ones only.
+    ``train_limit`` asks for more images than there are. The validation images of some classes are
+    those of the whole set.
     """
     rows, validation = hold_out(labels, validation_images)
     if config.train_split == "trainval":
         rows, validation = np.arange(len(labels)), validation[:0]
-    if config.classes is not None:  # the validation images of a subset are some of the whole's
-        rows, validation = (it[labels[it] < config.classes] for it in (rows, validation))
+    kept = of_classes(config, labels)
+    rows, validation = rows[kept[rows]], validation[kept[validation]]
     wanted = config.train_limit
     if wanted is None:
         return rows, validation

@@ -49,4 +49,6 @@ def _images(data: DataConfig) -> str:
     found = f"{data.name} at {data.image_size or 'its own size'}"
     if data.contents is not None:
         found += f", contents {data.contents.sha256}"
+    if data.class_block is not None:
+        found += f", block {data.class_block}"
     return found if data.classes is None else f"{found}, {data.classes} classes"

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from suite.config import DataConfig
 from suite.data import DataError, describe, load, names
@@ -207,3 +208,41 @@ def test_what_the_table_of_sources_says_is_what_is_read(tmp_path):
             assert images.dtype == torch.uint8
             assert labels.dtype == torch.int64
             assert labels.unique().tolist() == list(range(source.num_classes))
+
+
+def test_blocks_of_classes_are_disjoint_and_together_the_whole(tmp_path):
+    whole = load(DataConfig(name="digits"), tmp_path)
+    blocks = [load(DataConfig(name="digits", classes=5, class_block=it), tmp_path) for it in (0, 1)]
+    first = load(DataConfig(name="digits", classes=5), tmp_path)
+    for split in ("train", "val", "test"):
+        images, labels = images_and_labels(whole, split)
+        for number, block in enumerate(blocks):
+            rows = labels // 5 == number
+            own, renumbered = images_and_labels(block, split)
+            assert torch.equal(own, images[rows])
+            assert torch.equal(renumbered, labels[rows] - 5 * number)
+        assert torch.equal(
+            images_and_labels(first, split)[0], images_and_labels(blocks[0], split)[0]
+        )
+    assert [block.num_classes for block in blocks] == [5, 5]
+
+
+def images_and_labels(data, split):
+    whole = data.train.plain(10_000) if split == "train" else data.evals[split].batches(10_000)
+    (batch,) = whole
+    return batch.image, batch.label
+
+
+def test_a_block_that_is_not_there_is_refused(tmp_path):
+    config = DataConfig(name="digits", classes=4, class_block=2)
+    with pytest.raises(
+        DataError, match=r"^data\.class_block 2: digits has 10 classes; with classes 4, "
+    ):
+        load(config, tmp_path)
+    with pytest.raises(ValidationError, match="class_block 0: needs classes"):
+        DataConfig(name="digits", class_block=0)
+
+
+def test_only_a_block_that_was_asked_for_is_in_the_record():
+    assert "class_block" not in DataConfig(name="digits", classes=5).model_dump()
+    assert DataConfig(name="digits", classes=5, class_block=0).model_dump()["class_block"] == 0
