@@ -18,7 +18,10 @@ WIDTHS = (64, 128, 256, 512, 512)
 
 
 class CifarVGG(CifarNet):
-    """VGG for 32x32 images; ``convolutions`` counts those of each of the five blocks."""
+    """VGG for 32x32 images; ``convolutions`` counts those of each of the five blocks.
+
+    ``widths`` are the channels of the blocks (also for networks of other sizes than the field's).
+    """
 
     reference_names = {r"^(block\d)\.": r"\1.layers.", **CifarNet.reference_names}
 
@@ -29,10 +32,13 @@ class CifarVGG(CifarNet):
         in_chans: int = 3,
         drop_rate: float = 0.0,
         global_pool: str = "avg",
+        widths: Sequence[int] = WIDTHS,
     ) -> None:
+        if len(widths) != len(WIDTHS):
+            raise ValueError(f"widths {list(widths)}: one for each of the {len(WIDTHS)} blocks")
         super().__init__(num_classes, in_chans, drop_rate, global_pool)
         stages, channels = [], in_chans
-        for number, (count, width) in enumerate(zip(convolutions, WIDTHS, strict=True)):
+        for number, (count, width) in enumerate(zip(convolutions, widths, strict=True)):
             halves = number in (1, 2, 3)
             parts: OrderedDict[str, nn.Module] = OrderedDict()
             if halves:

@@ -112,6 +112,14 @@ def test_dropout_acts_on_the_pooled_feature_in_training_only():
     assert pooled.unique().tolist() == [1.0]
 
 
+def test_a_vgg_has_the_widths_that_it_is_given():
+    network = timm.create_model("cifar_vgg8", widths=(8, 16, 16, 32, 32), num_classes=10)
+    shapes = [stage["num_chs"] for stage in network.feature_info]
+    assert shapes[-5:] == [8, 16, 16, 32, 32]
+    with pytest.raises(ValueError, match=r"^widths \[8, 16\]: one for each of the 5 blocks$"):
+        timm.create_model("cifar_vgg8", widths=(8, 16))
+
+
 def test_widths_make_smaller_students():
     network = timm.create_model("cifar_resnet8", widths=(4, 4, 8, 16), num_classes=10)
     assert [info["num_chs"] for info in network.feature_info] == [4, 4, 8, 16]
