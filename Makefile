@@ -22,7 +22,7 @@ SETTINGS := $(if $(strip $(SET)),--set '$(SET)')
 BOOTSTRAP ?= python3
 
 .DEFAULT_GOAL := sweep
-.PHONY: sweep search report status cancel sync bench test test-slurm test-modes simulations chaos check format clean help setup
+.PHONY: sweep search report status cancel sync bench test test-slurm test-modes simulations chaos check docs format clean help setup
 
 sweep: $(READY)  ## train every run of EXP that is missing, then print its table (default: EXP=dskd_digits)
 	$(BENCH) sweep '$(EXP)' $(SETTINGS) $(ARGS)
@@ -64,6 +64,10 @@ check: $(READY)  ## lint, format check and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+docs: $(READY)  ## build the documentation site into build/docs; a warning is an error
+	$(RUN) -m mkdocs build --quiet --strict
+	@echo 'build/docs/index.html'
 
 format: $(READY)  ## format the code
 	$(RUN) -m ruff check --fix .
