@@ -13,9 +13,8 @@ from torch import Tensor
 from bench.registry import Settings
 from suite import data, models
 from suite.config import DataConfig, ModelConfig, RunConfig, Runtime, parse
-from suite.data import Dataset
+from suite.data import Dataset, sets
 from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
-from suite.data.sources import SOURCES
 from suite.interface.rng import generator, seeded_globals
 from suite.interface.taps import TappedModel
 from suite.store.record import RunDirectory
@@ -32,7 +31,7 @@ EPOCHS = 240
 def pixels(settings: Settings) -> tuple[Tensor, Tensor]:
     """Training images [N, 3, 32, 32] uint8 and labels [N] of CIFAR-100, or as many random ones."""
     if settings.data_root is not None:
-        return SOURCES["cifar100"].read(settings.data_root, True)
+        return sets.find("cifar100").read(settings.data_root, True)
     stream = generator(0, "bench")
     images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=stream)
     return images, torch.arange(IMAGES) % CLASSES
@@ -45,7 +44,7 @@ def dataset(settings: Settings) -> Dataset:
         config = DataConfig(name="cifar100", train_split="trainval", eval_splits=splits)
         return data.load(config, settings.data_root)
     images, labels = pixels(settings)
-    source = SOURCES["cifar100"]
+    source = sets.find("cifar100")
     train = Pixels.of(images, labels, source.mean, source.std)
     test = Pixels.of(images[:10_000], labels[:10_000], source.mean, source.std)
     whole_runs = settings.device == "cuda"

@@ -24,7 +24,7 @@ import suite.models.zoo  # noqa: F401  (registers the CIFAR networks in timm)
 from bench import pairs
 from bench.registry import Settings
 from bench.timing import wait
-from suite.data.sources import SOURCES
+from suite.data import sets
 
 TEMPERATURE, CE_WEIGHT, KD_WEIGHT = 4.0, 0.1, 0.9
 
@@ -35,7 +35,7 @@ class PilImages(TorchDataset[tuple[Tensor, int]]):
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images = images.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = labels.tolist()
-        source = SOURCES["cifar100"]
+        source = sets.find("cifar100")
         self.transform = transforms.Compose(
             [
                 transforms.RandomCrop(images.shape[2], padding=images.shape[2] // 8),

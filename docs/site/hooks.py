@@ -31,6 +31,8 @@ MODULES = {
         "suite.interface.rng",
         "suite.interface.errors",
         "suite.interface.testing",
+        "suite.data.source",
+        "suite.data.testing",
     ],
     "store": ["suite.store.record"],
     "frames": ["analysis.runs.frames"],

@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from suite.config import DataConfig, FolderContents
+from suite.data import sets
 from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
 from suite.data.base import DataError, Dataset, EvalImages, TrainImages
 from suite.data.contents import contents_of
 from suite.data.folder import describe_folder, load_folder
 from suite.data.listing import ELSEWHERE, HIDDEN, TRAIN
-from suite.data.sources import SOURCES, Source
+from suite.data.source import Source
 from suite.data.split import of_classes, training_and_validation
 from suite.interface.errors import unknown
 
@@ -30,6 +31,7 @@ __all__ = [
     "identify",
     "in_folders",
     "load",
+    "modules",
     "names",
     "require_contents",
 ]
@@ -48,12 +50,12 @@ def names(root: Path | None = None) -> tuple[str, ...]:
         for it in found
         if _is_folder_name(it) and os.path.isdir(f"{root}/{it}/{TRAIN}")  # noqa: PTH112
     ]
-    return tuple(dict.fromkeys([*SOURCES, *FOLDERS, *folders]))
+    return tuple(dict.fromkeys([*sets.names(), *FOLDERS, *folders]))
 
 
 def check_name(name: object, root: Path | None = None) -> None:
     """Raise :class:`DataError` unless ``name`` is a data set, or an image folder in ``root``."""
-    if name in SOURCES or name in FOLDERS:
+    if name in sets.names() or name in FOLDERS:
         return
     if not isinstance(name, str) or root is None or not name:
         raise DataError(unknown("data set", name, names(root)))
@@ -75,7 +77,12 @@ def _is_folder_name(name: str) -> bool:
 
 def in_folders(name: str) -> bool:
     """Whether the images are read from folders as they are needed, and not held in memory."""
-    return name not in SOURCES
+    return name not in sets.names()
+
+
+def modules(name: str) -> tuple[str, ...]:
+    """The module in which the data set is defined; none of image folders."""
+    return () if in_folders(name) else (sets.module(name),)
 
 
 def identify(name: str, root: Path, cache: Path | None = None) -> FolderContents | None:
@@ -104,9 +111,9 @@ def load(config: DataConfig, root: Path, workers: int = 0, cache: Path | None = 
     :class:`DataError`.
     """
     check_name(config.name, root)
-    if config.name in SOURCES:
-        return _load_arrays(config, SOURCES[config.name], root)
-    return load_folder(config, root, workers, cache)
+    if in_folders(config.name):
+        return load_folder(config, root, workers, cache)
+    return _load_arrays(config, sets.find(config.name), root)
 
 
 def describe(name: str, root: Path) -> tuple[str, str, str, str]:
@@ -117,7 +124,7 @@ def describe(name: str, root: Path) -> tuple[str, str, str, str]:
     check_name(name, root)
     if in_folders(name):
         return describe_folder(name, root)
-    source = SOURCES[name]
+    source = sets.find(name)
     train = source.train_images - source.validation_images
     images = f"{train:,} / {source.validation_images:,} / {source.test_images:,}"
     place = str(root / source.files) if source.files else "none needed"
@@ -135,7 +142,7 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
             f"data.class_block {config.class_block}: {config.name} has {source.num_classes} "
             f"classes; with classes {classes}, blocks 0 to {last}"
         )
-    images, labels = source.read(root, True)
+    images, labels = source.part(config.name, root, True)
     chosen = training_and_validation(config, labels.numpy(), source.validation_images)
     rows, validation = map(torch.from_numpy, chosen)
 
@@ -148,7 +155,7 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
     if "val" in config.eval_splits and len(validation):
         evals["val"] = ArrayEval(pixels(images[validation], labels[validation]))
     if "test" in config.eval_splits:
-        images, labels = source.read(root, False)
+        images, labels = source.part(config.name, root, False)
         some = torch.from_numpy(of_classes(config, labels.numpy()))
         evals["test"] = ArrayEval(pixels(images[some], labels[some]))
     augment = config.augment == "standard"

@@ -32,9 +32,11 @@ GIT_NOTE = "git.json"
 LIBRARIES = ("dskd-bench", "torch", "torchvision", "timm", "lightning-fabric", "numpy")
 
 
-def provenance(device: torch.device, method: str | None = None) -> dict[str, Any]:
-    """Commit, code, versions and device, for the record of a run of ``method``."""
-    code = code_of_run(method)
+def provenance(
+    device: torch.device, method: str | None = None, found_by_name: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Commit, code, versions and device, for the record; see :func:`code_of_run`."""
+    code = code_of_run(method, found_by_name)
     return {
         **git_state(),
         "source_sha256": source.combined(code),
@@ -47,15 +49,16 @@ def provenance(device: torch.device, method: str | None = None) -> dict[str, Any
 
 
 @functools.cache
-def code_of_run(method: str | None = None) -> dict[str, str]:
+def code_of_run(method: str | None = None, found_by_name: tuple[str, ...] = ()) -> dict[str, str]:
     """Module -> hash, for all modules that can change the numbers of a run of ``method``.
 
-    These are what :data:`RUN` and the method's own file import; other methods are not among them.
+    These are what :data:`RUN`, the method's own file and the modules ``found_by_name`` (the data
+    set's) import; other methods and data sets are not among them.
     The files are read when this is first asked for, so ask before training.
     """
     packages = dict(source.RUNS)
-    own = () if method is None else methods.modules(method)
-    for package in {name.partition(".")[0] for name in own} - set(packages):  # installed methods
+    own = (*(() if method is None else methods.modules(method)), *found_by_name)
+    for package in {name.partition(".")[0] for name in own} - set(packages):  # installed
         found = find_spec(package)
         if found is not None and found.origin is not None:
             file = Path(found.origin)

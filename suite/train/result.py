@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as safetensors_bytes
 
+from suite import data
 from suite.config import RunConfig, RunSpec
 from suite.device import determinism
 from suite.interface.taps import TappedModel
@@ -70,7 +71,9 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
             },
             "weights_sha256": weights_sha256(weights),
             "provenance": {
-                **provenance(trainer.fabric.device, config.method.name),
+                **provenance(
+                    trainer.fabric.device, config.method.name, data.modules(config.data.name)
+                ),
                 **determinism.record(
                     trainer.position.nondeterministic_ops, trainer.position.device_kinds
                 ),

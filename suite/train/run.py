@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 
+from suite import data
 from suite.config import RunSpec, Runtime
 from suite.device import determinism
 from suite.interface.errors import UserError
@@ -51,7 +52,8 @@ def run_packed(
         return {}
     started = now()
     for spec in missing:
-        code_of_run(spec.config.method.name)  # as it is now, whatever is edited while it trains
+        # as it is now, whatever is edited while it trains
+        code_of_run(spec.config.method.name, data.modules(spec.config.data.name))
     with ExitStack() as logs, determinism.watch():
         try:
             for spec, directory in missing.items():

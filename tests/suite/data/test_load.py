@@ -10,8 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from suite.config import DataConfig
-from suite.data import DataError, describe, load, names
-from suite.data.sources import SOURCES
+from suite.data import DataError, describe, load, names, sets
 
 
 def images_of(split):
@@ -77,7 +76,7 @@ def test_a_damaged_file_of_digits_is_one_clear_line(tmp_path, monkeypatch, damag
     if damage != "gone":
         file.write_bytes(content if damage == "other" else content[:-9])
     package = SimpleNamespace(origin=str(tmp_path / "sklearn" / "__init__.py"))
-    monkeypatch.setattr("suite.data.sources.find_spec", lambda _: package)
+    monkeypatch.setattr("suite.data.sets.digits.find_spec", lambda _: package)
     with pytest.raises(DataError, match=r"digits\.csv\.gz .*Install scikit-learn again") as caught:
         load(DataConfig(name="digits"), tmp_path)
     assert "\n" not in str(caught.value)
@@ -109,15 +108,15 @@ def test_only_the_splits_asked_for_are_there(splits, tmp_path):
 def test_test_images_are_not_read_unless_asked_for(monkeypatch, tmp_path):
     def refuse_test(root, train):
         assert train, "the test split was read"
-        return SOURCES["fake"].read(root, train)
+        return fake.read(root, train)
 
-    guarded = replace(SOURCES["fake"], read=refuse_test)
-    monkeypatch.setitem(SOURCES, "guarded", guarded)
+    fake = sets.find("fake")
+    monkeypatch.setattr(sets, "find", lambda _: replace(fake, read=refuse_test))
     for split in ("train", "trainval"):
-        config = DataConfig(name="guarded", eval_splits=("val",), train_split=split)
+        config = DataConfig(name="fake", eval_splits=("val",), train_split=split)
         load(config, tmp_path)
     with pytest.raises(AssertionError, match="the test split was read"):
-        load(DataConfig(name="guarded", eval_splits=("test",)), tmp_path)
+        load(DataConfig(name="fake", eval_splits=("test",)), tmp_path)
 
 
 def test_a_data_set_without_test_split_holds_no_test_image(tmp_path):
@@ -197,17 +196,6 @@ def test_every_data_set_is_described_without_its_files(tmp_path):
     )
     assert described["digits"][:3] == ("10", "800 / 200 / 797", "1x8x8")
     assert described["imagenet"][3].startswith(str(tmp_path / "imagenet"))
-
-
-def test_what_the_table_of_sources_says_is_what_is_read(tmp_path):
-    for name in ("digits", "fake"):
-        source = SOURCES[name]
-        for train, count in ((True, source.train_images), (False, source.test_images)):
-            images, labels = source.read(tmp_path, train)
-            assert images.shape == (count, source.channels, source.size, source.size)
-            assert images.dtype == torch.uint8
-            assert labels.dtype == torch.int64
-            assert labels.unique().tolist() == list(range(source.num_classes))
 
 
 def test_blocks_of_classes_are_disjoint_and_together_the_whole(tmp_path):

@@ -12,6 +12,7 @@ from PIL import features
 
 from suite import methods
 from suite.config import RunSpec, Runtime
+from suite.data import sets
 from suite.store import provenance, source
 from suite.store.record import RunDirectory
 from suite.train.run import run
@@ -21,6 +22,7 @@ NOT_BEHIND_A_RUN = {
     "suite.store.claims": "who trains a run",
     "suite.store.states": "what a run needs now",
     "suite.cli": "the command line",
+    "suite.data.testing": "the contract of data sets, for tests",
     "suite.device.limits": "refuses what the machine does not carry",
     "suite.device.machine": "what the machine has",
     "suite.train.preflight": "refuses runs before they start",
@@ -38,7 +40,7 @@ def modules_of_the_suite():
 
 
 def test_every_module_of_the_suite_is_behind_runs_or_is_known_not_to_be():
-    behind = set(provenance.code_of_run("kd"))
+    behind = set(provenance.code_of_run("kd", tuple(map(sets.module, sets.names()))))
     known = set(NOT_BEHIND_A_RUN) | set(provenance.NO_NUMBERS)
     rest = {
         name
@@ -50,7 +52,7 @@ def test_every_module_of_the_suite_is_behind_runs_or_is_known_not_to_be():
     assert known <= modules_of_the_suite()
 
 
-def test_only_the_finder_of_methods_imports_by_a_name_that_is_made_up():
+def test_only_the_finders_of_methods_and_data_sets_import_by_a_name_that_is_made_up():
     """The list of modules is read off import statements: no run may import in another way."""
     files = source.behind([provenance.RUN], dict.fromkeys(source.RUNS, ROOT))
     dynamic = {
@@ -60,7 +62,7 @@ def test_only_the_finder_of_methods_imports_by_a_name_that_is_made_up():
         if isinstance(node, ast.Attribute | ast.Name)
         and getattr(node, "attr", getattr(node, "id", "")) in {"import_module", "__import__"}
     }
-    assert dynamic == {"suite.methods"}
+    assert dynamic == {"suite.methods", "suite.data.sets"}
 
 
 def test_other_methods_are_not_behind_a_run():
@@ -172,7 +174,9 @@ def test_the_code_is_that_of_the_start_whatever_is_edited_while_a_run_trains(tmp
         "train": {"epochs": 1},
     }
     spec = RunSpec(config=config, experiment="e", label="scratch")
-    expected = provenance.code_of_run("scratch")
+    expected = provenance.code_of_run("scratch", ("suite.data.sets.digits",))
+    assert "suite.data.sets.digits" in expected
+    assert "suite.data.sets.cifar10" not in expected
     provenance.code_of_run.cache_clear()
 
     def files_change() -> bool:
