@@ -1,9 +1,12 @@
 """The site is built from the repository: its pages, what is made from the code, its diagram."""
 
+import ast
 import importlib.util
 import re
 import sys
+import textwrap
 
+import griffe
 import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
@@ -135,3 +138,41 @@ def test_no_page_names_a_repository_file_that_is_gone():
 
 def _page(uri):
     return type("Page", (), {"file": type("File", (), {"src_uri": uri})})
+
+
+DOCUMENTED = (
+    "suite.interface.distiller",
+    "suite.interface.taps",
+    "suite.interface.rng",
+    "suite.interface.errors",
+    "suite.store.record",
+    "suite.data.source",
+    "analysis.runs.frames",
+)
+"""Modules whose public docstrings say arguments, results and errors, in Google style."""
+
+
+def public_functions(name):
+    loaded = griffe.load(name, search_paths=[str(ROOT)])
+    holders = [loaded, *(it for it in loaded.classes.values() if it.is_public)]
+    for holder in holders:
+        for function in holder.functions.values():
+            if not function.name.startswith("_") and not function.is_alias:
+                yield function
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_public_docstrings_of_the_interface_say_arguments_results_and_errors(name):
+    for function in public_functions(name):
+        taken = {it.name.lstrip("*") for it in function.parameters} - {"self", "cls"}
+        if not taken or "property" in function.labels:
+            continue
+        parsed = griffe.parse(function.docstring, "google", warnings=False)
+        sections = {it.kind.value: it.value for it in parsed}
+        said = {it.name.lstrip("*") for it in sections.get("parameters", [])}
+        assert said == taken, function.path
+        nothing = ("None", "Iterator[None]")
+        assert ("returns" in sections) == (str(function.returns) not in nothing), function.path
+        nodes = ast.walk(ast.parse(textwrap.dedent(function.source)))
+        raised = any(isinstance(node, ast.Raise) and node.exc for node in nodes)
+        assert "raises" in sections or not raised, function.path

@@ -33,9 +33,12 @@ class UnsupportedPair(UserError):
 class Batch:
     """One batch as every method sees it."""
 
-    image: Tensor  # [B, channels, H, W], normalised
-    label: Tensor  # [B] int64, 0..K-1
-    index: Tensor  # [B] int64, position in the training set, 0..N-1
+    image: Tensor
+    """[B, channels, H, W] float, normalised per channel."""
+    label: Tensor
+    """[B] int64, 0..K-1."""
+    index: Tensor
+    """[B] int64, position in the training set, 0..N-1."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -45,13 +48,24 @@ class Batch:
 class Progress:
     """Where training stands, for warm-ups and schedules."""
 
-    epoch: int  # counted from 1, as in the papers
+    epoch: int
+    """Counted from 1, as in the papers."""
     epochs: int
-    step: int  # optimizer steps done before this one, over the whole run
+    """Of the whole run."""
+    step: int
+    """Optimizer steps done before this one, over the whole run."""
     steps_per_epoch: int
+    """Optimizer steps in one epoch."""
 
     def warmup(self, epochs: int) -> float:
-        """Linear warm-up factor min(epoch / epochs, 1); 1 when there is none."""
+        """Linear warm-up factor.
+
+        Args:
+            epochs: Length of the warm-up; 0 for none.
+
+        Returns:
+            min(epoch / epochs, 1); 1 without a warm-up.
+        """
         return min(self.epoch / epochs, 1.0) if epochs > 0 else 1.0
 
 
@@ -59,14 +73,22 @@ class Progress:
 class Setup:
     """What a method may look at when it is built."""
 
-    student: TappedModel  # .shapes, .head; build nothing into it
-    teacher: TappedModel | None  # frozen, in evaluation mode; None when uses_teacher is False
-    num_classes: int  # K
-    train_labels: Tensor  # [N] int64, on the device
+    student: TappedModel
+    """To look at (``shapes``, ``head``); build nothing into it."""
+    teacher: TappedModel | None
+    """Frozen, in evaluation mode; None when ``uses_teacher`` is False."""
+    num_classes: int
+    """K."""
+    train_labels: Tensor
+    """[N] int64, on the device."""
     epochs: int
+    """Of the whole run."""
     steps_per_epoch: int
+    """Optimizer steps in one epoch."""
     device: torch.device
-    draws: Draws  # the method's own random stream, saved in checkpoints
+    """Where the run trains."""
+    draws: Draws
+    """The method's own random stream, saved in checkpoints."""
     gather: Callable[[Tensor], Tensor]
     """[B, ...] of this rank -> [w B, ...] of all w ranks, in the order of the global batch, with
     gradient: for whatever relates the images of a batch to each other."""
@@ -79,7 +101,14 @@ class Setup:
         return len(self.train_labels)
 
     def require_teacher(self) -> TappedModel:
-        """The teacher, for methods that cannot do without one."""
+        """The teacher, for methods that cannot do without one.
+
+        Returns:
+            The frozen teacher.
+
+        Raises:
+            UnsupportedPair: The run has no teacher.
+        """
         if self.teacher is None:
             raise UnsupportedPair("this method needs a teacher, and the run has none")
         return self.teacher
@@ -102,8 +131,21 @@ def tunable(
 ) -> Any:
     """A field with a search range: ``low..high`` (inclusive, optionally log scale) or ``choices``.
 
-    ``bounds`` are pydantic's hard limits (``ge``, ``gt``, ``le``, ``lt``); the search range lies
-    inside them and is only a suggestion for hyper-parameter search.
+    The range is only a suggestion for hyper-parameter search.
+
+    Args:
+        default: Value without a search.
+        low: Lower end of the range, inclusive.
+        high: Upper end of the range, inclusive.
+        log: Search on a logarithmic scale.
+        choices: Values to choose from, instead of a range.
+        **bounds: pydantic's hard limits (``ge``, ``gt``, ``le``, ``lt``); the range lies inside.
+
+    Returns:
+        The field of a :class:`MethodConfig`.
+
+    Raises:
+        TypeError: Both a range and choices, or neither.
     """
     if (choices is None) == (low is None or high is None):
         raise TypeError("tunable() takes either low and high, or choices")
@@ -133,9 +175,16 @@ class Distiller(nn.Module, ABC):
 
     @classmethod
     def memory(cls, config: Any, train_size: int) -> int:  # noqa: ARG003
-        """Bytes kept on the device for ``train_size`` training images together (banks, tables).
+        """Memory that grows with the training set: banks, tables.
 
         Asked before the method is built, so that what cannot fit is refused in one line.
+
+        Args:
+            config: The method's ``Config``.
+            train_size: N.
+
+        Returns:
+            Bytes on the device for all training images together.
         """
         return 0
 
@@ -151,15 +200,28 @@ class Distiller(nn.Module, ABC):
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress
     ) -> dict[str, Tensor]:
-        """Scalar loss terms in float32, already weighted; the engine optimises their sum.
+        """The loss terms of a batch; the engine optimises their sum.
 
-        Terms carry the paper's names (``ce``, ``kd``, ``tckd``). ``teacher`` has no gradient.
+        Args:
+            batch: Images, labels and positions in the training set.
+            student: The student's logits [B, K] and the taps of :meth:`student_taps`.
+            teacher: The teacher's, without gradient; empty when ``uses_teacher`` is False.
+            progress: Epoch and step.
+
+        Returns:
+            Scalars in float32, already weighted, under the paper's names (``ce``, ``tckd``).
         """
 
     def predict(self, student: Outputs) -> Tensor:
-        """Logits [B, K] of the network that is deployed, for the training accuracy.
+        """Logits of the network that is deployed, for the training accuracy.
 
         Called without gradient, after :meth:`losses` of the same batch.
+
+        Args:
+            student: The student's outputs for the batch.
+
+        Returns:
+            [B, K].
         """
         return student.logits
 
@@ -168,10 +230,26 @@ class Distiller(nn.Module, ABC):
         return {}
 
     def inspect(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        """Per-image tensors [B, ...] for the analysis of held-out images (no gradient)."""
+        """What the analysis is to see of held-out images; called without gradient.
+
+        Args:
+            batch: Held-out images.
+            student: The student's outputs for them.
+            teacher: The teacher's outputs for them.
+
+        Returns:
+            Name -> a row for each image, [B, ...].
+        """
         return {}
 
     def deploy(self, student: TappedModel) -> nn.Module:
-        """The network that is tested and shipped: image [B, ...] -> logits [B, K]."""
+        """The network that is tested and shipped.
+
+        Args:
+            student: The trained student.
+
+        Returns:
+            A module that takes images [B, channels, H, W] to logits [B, K].
+        """
         model: nn.Module = student.model
         return model

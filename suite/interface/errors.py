@@ -19,7 +19,16 @@ class UserError(ValueError):
 
 
 def unknown(kind: str, value: object, known: Iterable[str]) -> str:
-    """``unknown KIND 'VALUE' (did you mean X?); known: A, B, C``."""
+    """The message for a name that is not known.
+
+    Args:
+        kind: What it is the name of.
+        value: What was given.
+        known: All names.
+
+    Returns:
+        ``unknown KIND 'VALUE' (did you mean X?); known: A, B, C``.
+    """
     known = sorted(known)
     close = get_close_matches(str(value)[:MOST_CHARACTERS], known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
@@ -27,7 +36,15 @@ def unknown(kind: str, value: object, known: Iterable[str]) -> str:
 
 
 def listed(where: str, faults: Iterable[str]) -> str:
-    """``WHERE: N fault(s)`` and a line for each, each once; of very many only the first."""
+    """The message for several faults.
+
+    Args:
+        where: What has them.
+        faults: A line for each; of very many only the first are shown.
+
+    Returns:
+        ``WHERE: N fault(s)`` and a line for each, each once.
+    """
     unique = list(dict.fromkeys(faults))
     lines = [f"  {fault}" for fault in unique[:MOST_FAULTS]]
     if len(unique) > MOST_FAULTS:
@@ -36,10 +53,24 @@ def listed(where: str, faults: Iterable[str]) -> str:
 
 
 def brief(value: object) -> str:
-    """``repr`` of any value in at most 200 characters, without looking at more than it shows."""
+    """A value as an error shows it, without looking at more than is shown.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        ``repr`` of it in at most 200 characters.
+    """
     return shortened(_REPR.repr(value))
 
 
 def shortened(text: str) -> str:
-    """The text, or its beginning and ``...`` in at most 200 characters."""
+    """A text as an error shows it.
+
+    Args:
+        text: Of any length.
+
+    Returns:
+        The text, or its beginning and ``...`` in at most 200 characters.
+    """
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."

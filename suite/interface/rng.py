@@ -17,19 +17,41 @@ from torch import Tensor
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """A 63-bit seed that depends on every argument and on nothing else."""
+    """A seed that depends on every argument and on nothing else.
+
+    Args:
+        seed: The run's seed.
+        *names: The stream, and its part (an epoch).
+
+    Returns:
+        A number of 63 bits.
+    """
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh generator at the start of the named stream."""
+    """A fresh generator at the start of the named stream.
+
+    Args:
+        seed: The run's seed.
+        *names: The stream, and its part (an epoch).
+        device: Where it draws.
+
+    Returns:
+        The generator.
+    """
     return torch.Generator(device).manual_seed(derive_seed(seed, *names))
 
 
 @contextmanager
 def seeded_globals(seed: int, *names: str | int) -> Iterator[None]:
-    """Seed torch's global CPU generator for code that knows no other (layer initialisation)."""
+    """Seed torch's global CPU generator for code that knows no other (layer initialisation).
+
+    Args:
+        seed: The run's seed.
+        *names: The stream, and its part.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, *names))
         yield
@@ -48,12 +70,30 @@ class Draws:
         self._world_size = world_size
 
     def normal(self, rows: int, *shape: int) -> Tensor:
-        """Standard normal float32 [rows, *shape]."""
+        """Standard normal numbers.
+
+        Args:
+            rows: Rows of this rank.
+            *shape: Of one row.
+
+        Returns:
+            [rows, *shape] float32.
+        """
         total = rows * self._world_size
         return self._own(torch.randn(total, *shape, generator=self.generator, device=self.device))
 
     def integers(self, rows: int, *shape: int, high: int, low: int = 0) -> Tensor:
-        """Uniform int64 in low..high-1, [rows, *shape]."""
+        """Uniform whole numbers in low..high-1.
+
+        Args:
+            rows: Rows of this rank.
+            *shape: Of one row.
+            high: First number above the range.
+            low: First number of the range.
+
+        Returns:
+            [rows, *shape] int64.
+        """
         size = (rows * self._world_size, *shape)
         drawn = torch.randint(low, high, size, generator=self.generator, device=self.device)
         return self._own(drawn)

@@ -44,8 +44,10 @@ class UnsupportedModel(UserError):
 class Outputs:
     """What one network says about one batch."""
 
-    logits: Tensor  # [B, K]
+    logits: Tensor
+    """[B, K]."""
     taps: dict[str, Tensor] = field(default_factory=dict)
+    """Name of the tap -> [B, ...]."""
 
     def __getitem__(self, tap: str) -> Tensor:
         return self.taps[tap]
@@ -58,9 +60,14 @@ class Outputs:
 class TappedModel(nn.Module):
     """A timm classifier whose forward returns :class:`Outputs`.
 
-    ``image_shape`` is (channels, height, width) of one input; the constructor runs one image of
-    zeros through the network to learn the shapes. Raises :class:`UnsupportedModel` when the
-    network has no single linear classifier.
+    The constructor runs one image of zeros through the network to learn the shapes.
+
+    Args:
+        model: A timm classifier.
+        image_shape: (channels, height, width) of one input.
+
+    Raises:
+        UnsupportedModel: The network has no single linear classifier.
     """
 
     def __init__(self, model: nn.Module, image_shape: tuple[int, int, int]) -> None:
@@ -76,7 +83,11 @@ class TappedModel(nn.Module):
 
     @property
     def classifier(self) -> nn.Linear | nn.Conv2d:
-        """The final linear layer: nn.Linear, or an equivalent 1x1 convolution."""
+        """The final linear layer: nn.Linear, or an equivalent 1x1 convolution.
+
+        Raises:
+            UnsupportedModel: The classifier is something else.
+        """
         layer = self.model.get_classifier()
         if not isinstance(layer, nn.Linear | nn.Conv2d):
             raise UnsupportedModel(
@@ -91,7 +102,14 @@ class TappedModel(nn.Module):
         return tuple(self._stages)
 
     def check(self, taps: Sequence[str]) -> None:
-        """Raise :class:`UnsupportedModel` unless every tap exists in this network."""
+        """Refuse taps that this network does not have.
+
+        Args:
+            taps: Names of taps.
+
+        Raises:
+            UnsupportedModel: One of them does not exist; the message lists those that do.
+        """
         for tap in taps:
             if tap not in self.shapes:
                 raise UnsupportedModel(
@@ -99,7 +117,18 @@ class TappedModel(nn.Module):
                 )
 
     def forward(self, image: Tensor, taps: Sequence[str] = ()) -> Outputs:
-        """image [B, channels, H, W] -> logits and the taps asked for, each [B, ...]."""
+        """One forward pass.
+
+        Args:
+            image: [B, channels, H, W].
+            taps: Names of inner activations to return beside the logits.
+
+        Returns:
+            Logits [B, K] and the taps asked for, each [B, ...].
+
+        Raises:
+            UnsupportedModel: A tap does not exist.
+        """
         self.check(taps)
         found: dict[str, Tensor] = {}
         handles = [
@@ -254,13 +283,27 @@ class Head:
         return self.weight.new_zeros(len(self.weight)) if bias is None else bias
 
     def from_pooled(self, pooled: Tensor) -> Tensor:
-        """pooled [B, D] -> logits [B, K]."""
+        """The classifier alone.
+
+        Args:
+            pooled: [B, D].
+
+        Returns:
+            Logits [B, K].
+        """
         return nn.functional.linear(pooled, self.weight, self.bias)
 
     def from_map(self, feature_map: Tensor) -> Tensor:
-        """map [B, C, H, W] -> logits [B, K] through the whole head.
+        """The whole head, pooling included.
 
-        Raises :class:`UnsupportedModel` when the head reads a class token.
+        Args:
+            feature_map: [B, C, H, W].
+
+        Returns:
+            Logits [B, K].
+
+        Raises:
+            UnsupportedModel: The head reads a class token.
         """
         logits: Tensor = self._tapped.model.forward_head(self._tapped._from_map(feature_map))
         return logits

@@ -30,7 +30,15 @@ class RecordError(UserError):
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` in one step; after a crash it holds the old or the new content, whole."""
+    """Replace a file in one step; after a crash it holds the old or the new content, whole.
+
+    Args:
+        path: The file; its folder is made.
+        content: All bytes of it.
+
+    Raises:
+        RecordError: It cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -49,13 +57,32 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace ``path`` by pretty JSON in one step. NaN and infinity are refused."""
+    """Replace a file by indented JSON in one step.
+
+    Args:
+        path: The file; its folder is made.
+        value: What :mod:`json` can write, without NaN and infinity.
+
+    Raises:
+        RecordError: It cannot be written.
+        ValueError: NaN or infinity.
+    """
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
     write_atomically(path, f"{text}\n".encode())
 
 
 def read_json(path: Path) -> Any | None:
-    """The content of ``path``, None if it is not there. Raises :class:`RecordError`."""
+    """The content of a JSON file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds; None if it is not there.
+
+    Raises:
+        RecordError: It cannot be read or is no JSON.
+    """
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -65,7 +92,17 @@ def read_json(path: Path) -> Any | None:
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in ``path``, None if there is no file. Raises :class:`RecordError`."""
+    """The JSON object in a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object; None if there is no file.
+
+    Raises:
+        RecordError: It cannot be read or is no JSON object.
+    """
     content = read_json(path)
     if content is None and not path.exists():
         return None
@@ -76,7 +113,14 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of ``metrics.jsonl`` up to the first torn or damaged line."""
+    """The rows of a ``metrics.jsonl`` up to the first torn or damaged line.
+
+    Args:
+        path: The file; one that is not there has no rows.
+
+    Returns:
+        One object a line, each with its ``epoch``.
+    """
     rows: list[dict[str, Any]] = []
     try:
         lines = path.read_bytes().splitlines()
@@ -142,20 +186,51 @@ class RunDirectory:
 
     @classmethod
     def of(cls, runs_root: Path, experiment: str, run_id: str) -> RunDirectory:
-        """``runs_root/experiment/run_id``."""
+        """The folder of one run.
+
+        Args:
+            runs_root: Folder of the run store.
+            experiment: Name of the experiment.
+            run_id: Id of the run.
+
+        Returns:
+            ``runs_root/experiment/run_id``, made or not.
+        """
         return cls(runs_root / experiment / run_id)
 
     @classmethod
     def of_teacher(cls, runs_root: Path, run_id: str) -> RunDirectory:
-        """Teachers of all experiments share one place."""
+        """The folder of a teacher; those of all experiments share one place.
+
+        Args:
+            runs_root: Folder of the run store.
+            run_id: Id of the teacher's run.
+
+        Returns:
+            ``runs_root/teachers/run_id``, made or not.
+        """
         return cls.of(runs_root, TEACHERS, run_id)
 
     def features_after(self, epoch: int) -> Path:
-        """Features of the student as it was after ``epoch``."""
+        """Where the features of the student during training are.
+
+        Args:
+            epoch: Counted from 1.
+
+        Returns:
+            Path of the features after that epoch.
+        """
         return self.path / f"features-{epoch:04d}.npz"
 
     def start(self, config: Mapping[str, Any]) -> None:
-        """Make the folder, write ``config.json`` and forget an earlier failure."""
+        """Make the folder, write ``config.json`` and forget an earlier failure.
+
+        Args:
+            config: The resolved configuration, experiment, role, label and recipe.
+
+        Raises:
+            RecordError: It cannot be written.
+        """
         write_json(self.config, config)
         self.failure.unlink(missing_ok=True)
 
@@ -179,7 +254,14 @@ class RunDirectory:
         return read_rows(self.metrics)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add one row and have it on the disk before returning. Raises :class:`RecordError`."""
+        """Add one row and have it on the disk before returning.
+
+        Args:
+            row: ``epoch`` and the metrics of it, finite numbers.
+
+        Raises:
+            RecordError: It cannot be written.
+        """
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
         try:
             with self.metrics.open("ab") as file:
@@ -190,13 +272,27 @@ class RunDirectory:
             raise RecordError(f"cannot write {self.metrics}: {error.strerror or error}") from None
 
     def keep_metrics_until(self, epoch: int) -> None:
-        """Drop rows after ``epoch`` (they will be made again) and whatever a torn write left."""
+        """Drop later rows (they will be made again) and whatever a torn write left.
+
+        Args:
+            epoch: The last one to keep.
+
+        Raises:
+            RecordError: The file cannot be written.
+        """
         rows = [row for row in self.read_metrics() if row["epoch"] <= epoch]
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
         write_atomically(self.metrics, "".join(lines).encode())
 
     def write_failure(self, error: BaseException) -> None:
-        """Keep the reason; the next attempt removes it."""
+        """Keep the reason of a failure; the next attempt removes it.
+
+        Args:
+            error: What ended the run.
+
+        Raises:
+            RecordError: It cannot be written.
+        """
         reason = " ".join(str(error).split()) or type(error).__name__
         write_json(
             self.failure,
