@@ -49,7 +49,18 @@ class Server:
                 time.sleep(2)
 
     def stop(self):
-        self.control("-m", "immediate", "stop")
+        try:
+            self.control("-m", "immediate", "stop")
+        except subprocess.CalledProcessError:  # as when it has ended already
+            if self.is_running():
+                raise
+
+    def is_running(self):
+        try:
+            self.control("status")
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
     def _call(self, *words):
         subprocess.run(
