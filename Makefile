@@ -46,16 +46,16 @@ bench: $(READY)  ## measure the suite's own speed: a table, and JSON under runs/
 	$(BENCH) bench $(ARGS)
 
 test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --ignore tests/slurm $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/slurm $(ARGS)
 
 test-slurm: $(READY)  ## the tests that need a real SLURM (.ci/slurm.sh starts one on a test machine)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -rs tests/slurm $(ARGS)
 
-test-modes: $(READY)  ## every method in every precision through the engine, on CNN, ViT and MLP pairs
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m modes tests/modes $(ARGS)
+test-modes: $(READY)  ## every method in every precision through the engine, on CNN, ViT and MLP pairs, and on two ranks
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m modes tests/modes tests/test_every_method.py $(ARGS)
 
 simulations: $(READY)  ## whether the intervals of the tables hold: thousands of made-up experiments
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto -m simulation tests/analysis/statistics $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto -m simulation tests/analysis $(ARGS)
 
 chaos: $(READY)  ## kill random processes of a sweep until it is finished all the same
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m chaos tests/sweeps/test_chaos.py $(ARGS)

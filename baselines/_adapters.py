@@ -21,20 +21,21 @@ LARGEST_KERNEL = 9
 def paired_stages(setup: Setup) -> tuple[tuple[str, str], ...]:
     """(student, teacher) stage names without each network's first, paired from the deep end.
 
-    As RepDistiller's ``feat[1:-1]``: the first stage is the stem of a ResNet. Where the networks
-    have unequal numbers of stages, the shallow ones of the longer network are left out.
+    The first stage is the stem of a ResNet, as RepDistiller's ``feat[1:-1]``. Where networks have
+    unequal numbers of stages, the shallow ones of the longer network are left out; RepDistiller
+    leaves out its deep ones.
     """
     student, teacher = setup.student.stages, setup.require_teacher().stages
     pairs = zip(reversed(student[1:] or student), reversed(teacher[1:] or teacher), strict=False)
     return tuple(reversed(list(pairs)))
 
 
-def stage_from_the_end(network: TappedModel, like: str, other: TappedModel) -> str:
-    """The stage of ``network`` as far from its deep end as stage ``like`` is in ``other``.
+def stage_from_the_end(network: TappedModel, like: str, reference: TappedModel) -> str:
+    """The stage of ``network`` as far from its deep end as stage ``like`` is in ``reference``.
 
     The shallowest one when ``network`` has fewer stages than that.
     """
-    distance = len(other.stages) - other.stages.index(like)
+    distance = len(reference.stages) - reference.stages.index(like)
     return network.stages[max(len(network.stages) - distance, 0)]
 
 
@@ -55,6 +56,11 @@ def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     height = min(student.shape[2], teacher.shape[2])
     width = min(student.shape[3], teacher.shape[3])
     return average_pool(student, (height, width)), average_pool(teacher, (height, width))
+
+
+def as_map(feature: Tensor) -> Tensor:
+    """A pooled feature [B, D] as a map [B, D, 1, 1]; maps stay as they are."""
+    return feature if feature.ndim == 4 else feature[:, :, None, None]
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional
 
-from baselines._losses import in_float32, is_label
+from baselines._losses import at_label, in_float32, is_label
 
 
 class Decoupled(NamedTuple):
@@ -29,7 +29,7 @@ def decouple(logits: Tensor, label: Tensor, temperature: float) -> Decoupled:
     logits = in_float32(logits) / temperature
     target = is_label(label, logits.shape[1])  # [B, K]
     without_target = logits.masked_fill(target, -math.inf)
-    odds = logits.gather(1, label[:, None])[:, 0] - without_target.logsumexp(1)
+    odds = at_label(logits, label) - without_target.logsumexp(1)
     return Decoupled(odds, functional.log_softmax(without_target, 1).masked_fill(target, 0.0))
 
 
@@ -53,6 +53,6 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, label: Tens
 
     logits [B, K], label [B]. The teacher's probability has no gradient.
     """
-    student = functional.log_softmax(in_float32(student_logits), 1).gather(1, label[:, None])
-    teacher = functional.softmax(in_float32(teacher_logits), 1).gather(1, label[:, None])
+    student = at_label(functional.log_softmax(in_float32(student_logits), 1), label)
+    teacher = at_label(functional.softmax(in_float32(teacher_logits), 1), label)
     return -(teacher.detach() * student).mean()

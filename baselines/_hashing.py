@@ -33,7 +33,7 @@ def lower_median(rows: Tensor, *, by_order: bool) -> Tensor:
 Centre = Literal["zero", "mean", "median"]
 CENTRES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda hashes: hashes.mean(0),
-    "median": lambda hashes: lower_median(hashes, by_order=hashes.is_cuda),
+    "median": lambda hashes: lower_median(hashes, by_order=hashes.device.type != "cpu"),
 }
 MOST_BITS = 2**16
 """Eight times the most that is searched; 512 MiB of hyperplanes for features of width 2,048."""
@@ -78,8 +78,8 @@ class HashLayer(nn.Module):
     def follow(self, features: Tensor, centre: Centre, momentum: float) -> None:
         """Move b towards the bias that centres ``features`` [B, D], by the share ``momentum``."""
         if centre != "zero":
-            found = CENTRES[centre](functional.linear(features, self.weight))
-            self.bias.lerp_(-found, momentum)
+            centres = CENTRES[centre](functional.linear(features, self.weight))
+            self.bias.lerp_(-centres, momentum)
 
 
 def codes(hashes: Tensor) -> Tensor:
@@ -88,7 +88,10 @@ def codes(hashes: Tensor) -> Tensor:
 
 
 def code_loss_per_row(hashes: Tensor, target: Tensor) -> Tensor:
-    """[B, bits] x 2 -> [B]: binary cross-entropy of ``hashes`` against the codes of ``target``."""
+    """[B, bits] x 2 -> [B]: binary cross-entropy of ``hashes`` against the codes of ``target``.
+
+    Wang et al. 2020, eq. 8, before the mean over the batch.
+    """
     hashes = in_float32(hashes)
     losses = functional.binary_cross_entropy_with_logits(
         hashes, codes(in_float32(target)), reduction="none"
@@ -99,17 +102,12 @@ def code_loss_per_row(hashes: Tensor, target: Tensor) -> Tensor:
 def differing_loss_per_row(hashes: Tensor, target: Tensor) -> Tensor:
     """[B, bits] x 2 -> [B]: mean over all bits of |h| where the codes differ, 0 where they agree.
 
-    It is what the code loss exceeds its value for the feature's own codes by, softplus(|h|) -
-    softplus(-|h|) = |h|, and so has no gradient where nothing is to be learnt.
+    The code loss minus its value for the feature's own codes: softplus(|h|) - softplus(-|h|) = |h|.
+    So it has no gradient where nothing is to be learnt.
     """
     hashes = in_float32(hashes)
     signs = 2 * codes(in_float32(target)) - 1
     return functional.relu(-hashes * signs).mean(1)
-
-
-def code_loss(hashes: Tensor, target: Tensor) -> Tensor:
-    """The same, mean over the batch (Wang et al. 2020, eq. 8)."""
-    return code_loss_per_row(hashes, target).mean()
 
 
 def mean_over(chosen: Tensor, per_row: Tensor) -> Tensor:

@@ -28,9 +28,9 @@ def average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _windows(inputs: int, outputs: int, like: Tensor) -> Tensor:
-    """[outputs, inputs]: row i averages the places from floor(i I / O) to ceil((i + 1) I / O)."""
-    output = torch.arange(outputs, device=like.device)[:, None]
-    place = torch.arange(inputs, device=like.device)
-    start, end = output * inputs // outputs, ((output + 1) * inputs + outputs - 1) // outputs
-    inside = (place >= start) & (place < end)
+    """[outputs, inputs]: row i averages the columns from floor(i I / O) to ceil((i + 1) I / O)."""
+    row = torch.arange(outputs, device=like.device)[:, None]
+    column = torch.arange(inputs, device=like.device)
+    start, end = row * inputs // outputs, ((row + 1) * inputs + outputs - 1) // outputs
+    inside = (column >= start) & (column < end)
     return inside.to(like.dtype) / (end - start)

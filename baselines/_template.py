@@ -11,7 +11,16 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 
@@ -33,7 +42,14 @@ class TemplateConfig(MethodConfig):
 class Template(Distiller):
     """What the method does, in a sentence."""
 
-    paper = "Authors: Title, venue and year (arXiv number)"
+    paper = Paper(
+        authors="First Author and Second Author and Third Author",
+        title="Title of the Paper",
+        venue="CVPR",
+        year=2026,
+        arxiv="2601.00000",
+    )
+    reads = Reads.FEATURES
     Config = TemplateConfig
     config: TemplateConfig
 
@@ -62,6 +78,6 @@ class Template(Distiller):
         weight = self.config.weight * progress.warmup(self.config.warmup_epochs)
         distance = direction_loss(self.embed(student["pooled"]), teacher["pooled"])
         return {
-            "ce": functional.cross_entropy(student.logits, batch.label),
+            "ce": functional.cross_entropy(student.logits, batch.truth),
             "direction": weight * distance,
         }

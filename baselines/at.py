@@ -10,7 +10,16 @@ from torch.nn import functional
 
 from baselines._adapters import paired_stages, pool_to_smaller
 from baselines._losses import in_float32, unit_rows
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 
@@ -40,9 +49,17 @@ class ATConfig(MethodConfig):
 class AT(Distiller):
     """Attention transfer over all stages but the stem, paired from the deep end."""
 
-    paper = (
-        "Zagoruyko and Komodakis: Paying More Attention to Attention, ICLR 2017 (arXiv 1612.03928)"
+    paper = Paper(
+        authors="Sergey Zagoruyko and Nikos Komodakis",
+        title=(
+            "Paying More Attention to Attention: Improving the Performance of "
+            "Convolutional Neural Networks via Attention Transfer"
+        ),
+        venue="ICLR",
+        year=2017,
+        arxiv="1612.03928",
     )
+    reads = Reads.FEATURES
     Config = ATConfig
     config: ATConfig
 
@@ -68,6 +85,6 @@ class AT(Distiller):
             start=student.logits.new_zeros(()),
         )
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "at": settings.at_weight * distance,
         }

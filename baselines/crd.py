@@ -25,10 +25,12 @@ from suite.interface.distiller import (
     Distiller,
     MethodConfig,
     Progress,
+    Reads,
     Setup,
     UnsupportedPair,
     tunable,
 )
+from suite.interface.paper import Paper
 from suite.interface.rng import Draws
 from suite.interface.taps import Outputs
 
@@ -85,11 +87,21 @@ def _scores(anchor: Tensor, bank: Tensor, index: Tensor) -> Tensor:
 def _pull_back(slope: Tensor, bank: Tensor, index: Tensor) -> Tensor:
     """Transpose of :func:`_scores`: sum over k of slope[b, k] bank[index[b, k]], [B, D]."""
     if len(bank) <= DENSE_SCORES * index.shape[1]:
-        weights = slope.new_zeros(len(slope), len(bank)).scatter_add_(1, index, slope)
-        return weights @ bank.to(slope.dtype)
+        return _in_columns(slope, index, len(bank)) @ bank.to(slope.dtype)
     dtype = slope.dtype
     chunks = [slope[rows, None] @ bank[index[rows]].to(dtype) for rows in _chunks(bank, index)]
     return torch.cat(chunks).squeeze(1)
+
+
+def _in_columns(slope: Tensor, index: Tensor, images: int) -> Tensor:
+    """[B, N]: slope [B, K + 1] added up in the columns that index [B, K + 1] names."""
+    columns = slope.new_zeros(len(slope), images)
+    if index.device.type == "cpu":
+        return columns.scatter_add_(1, index, slope)  # the rows side by side
+    # As a vector: of matrices, torch up to 2.10 copies sizes from the host, in deterministic mode
+    first = images * torch.arange(len(index), device=index.device)[:, None]
+    columns.view(-1).scatter_add_(0, (first + index).flatten(), slope.flatten())
+    return columns
 
 
 def _chunks(bank: Tensor, index: Tensor) -> Iterator[slice]:
@@ -195,7 +207,14 @@ class CRDConfig(MethodConfig):
 class CRD(Distiller):
     """Contrastive representation distillation on the pooled features."""
 
-    paper = "Tian et al.: Contrastive Representation Distillation, ICLR 2020 (arXiv 1910.10699)"
+    paper = Paper(
+        authors="Yonglong Tian and Dilip Krishnan and Phillip Isola",
+        title="Contrastive Representation Distillation",
+        venue="ICLR",
+        year=2020,
+        arxiv="1910.10699",
+    )
+    reads = Reads.FEATURES
     Config = CRDConfig
     config: CRDConfig
     student_bank: Tensor  # [N, D]
@@ -240,7 +259,7 @@ class CRD(Distiller):
         contrast_index = self.sampler(batch.index, self._draws)
         distance = self.contrast(student["pooled"], teacher["pooled"], batch.index, contrast_index)
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "crd": settings.crd_weight * distance,
         }
 

@@ -19,7 +19,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.kd import kd_loss
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 Schedule = Literal["cosine", "linear"]
@@ -61,9 +70,17 @@ class CTKDConfig(MethodConfig):
 class CTKD(Distiller):
     """Curriculum temperature (one for all images) for KD."""
 
-    paper = (
-        "Li et al.: Curriculum Temperature for Knowledge Distillation, AAAI 2023 (arXiv 2211.16231)"
+    paper = Paper(
+        authors=(
+            "Zheng Li and Xiang Li and Lingfeng Yang and Borui Zhao and Renjie Song and "
+            "Lei Luo and Jun Li and Jian Yang"
+        ),
+        title="Curriculum Temperature for Knowledge Distillation",
+        venue="AAAI",
+        year=2023,
+        arxiv="2211.16231",
     )
+    reads = Reads.LOGITS
     Config = CTKDConfig
     config: CTKDConfig
 
@@ -85,7 +102,7 @@ class CTKD(Distiller):
         self._last = temperature.detach()
         distance = kd_loss(student.logits, teacher.logits, temperature).squeeze()
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "kd": settings.kd_weight * distance,
         }
 

@@ -23,7 +23,16 @@ from baselines import _diffusion as diffusion
 from baselines._adapters import BatchNorm, pool_to_smaller
 from baselines._losses import in_float32
 from baselines.kd import kd_loss
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.rng import Draws
 from suite.interface.taps import Outputs
 
@@ -71,11 +80,13 @@ def health(refined: Refined, *, centred: bool) -> dict[str, Tensor]:
     starts, in dB; ``cosine_before`` and ``cosine_after``: of student and teacher, without and with
     denoising, mean over the batch; ``centred`` for logits, of which only differences matter.
     """
-    before, after, target = (in_float32(it).flatten(1) for it in refined[:3])  # [B, C H W]
+    before, after, target = (in_float32(rows).flatten(1) for rows in refined[:3])  # [B, C H W]
     gamma = in_float32(refined.gamma)
     signal, noise = gamma * before.square().mean(1).sqrt(), (1 - gamma).clamp(min=SILENCE)
     if centred:
-        before, after, target = (it - it.mean(1, keepdim=True) for it in (before, after, target))
+        before, after, target = (
+            rows - rows.mean(1, keepdim=True) for rows in (before, after, target)
+        )
     return {
         "gamma": gamma.mean(),
         "snr_db": 20 * (signal.clamp(min=SILENCE) / noise).log10().mean(),
@@ -144,7 +155,16 @@ class Place(nn.Module):
 class DiffKD(Distiller):
     """Knowledge diffusion for distillation."""
 
-    paper = "Huang et al.: Knowledge Diffusion for Distillation, NeurIPS 2023 (arXiv 2305.15712)"
+    paper = Paper(
+        authors=(
+            "Tao Huang and Yuan Zhang and Mingkai Zheng and Shan You and Fei Wang and "
+            "Chen Qian and Chang Xu"
+        ),
+        title="Knowledge Diffusion for Distillation",
+        venue="NeurIPS",
+        year=2023,
+        arxiv="2305.15712",
+    )
     Config = DiffKDConfig
     config: DiffKDConfig
 
@@ -162,6 +182,12 @@ class DiffKD(Distiller):
             vector = place == "logits"
             self.places[place] = Place(student[place][0], channels, hidden, vector=vector)
 
+    @classmethod
+    def reads_with(cls, config: DiffKDConfig) -> Reads:
+        """What ``places`` names."""
+        features = Reads.FEATURES if "map" in config.places else Reads(0)
+        return features | (Reads.LOGITS if "logits" in config.places else Reads(0))
+
     def student_taps(self) -> tuple[str, ...]:
         """The last map, unless only the logits are used."""
         return ("map",) if "map" in self.places else ()
@@ -175,7 +201,7 @@ class DiffKD(Distiller):
     ) -> dict[str, Tensor]:
         """``ce``, and per place ``*_kd`` and ``*_ddim``; ``map_rec`` of the autoencoder."""
         settings = self.config
-        terms = {"ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label)}
+        terms = {"ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth)}
         for place in settings.places:
             refined = self._refine(place, student, teacher, self._draws)
             terms[f"{place}_kd"] = self._distance(place, refined)
@@ -183,7 +209,7 @@ class DiffKD(Distiller):
             if refined.reconstruction is not None:
                 terms[f"{place}_rec"] = settings.reconstruction_weight * refined.reconstruction
             figures = health(refined, centred=place == "logits")
-            self._health |= {f"{place}_{name}": it for name, it in figures.items()}
+            self._health |= {f"{place}_{name}": figure for name, figure in figures.items()}
         return terms
 
     def _refine(self, place: str, student: Outputs, teacher: Outputs, draws: Draws) -> Refined:

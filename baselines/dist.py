@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._losses import in_float32
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Reads, tunable
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 EPSILON = (
@@ -22,8 +23,8 @@ def correlation(first: Tensor, second: Tensor) -> Tensor:
     """Pearson's correlation of the rows of two [M, N], [M]; 0 where a row is constant."""
     first, second = (rows - rows.mean(1, keepdim=True) for rows in (first, second))
     norms = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
-    found: Tensor = (first * second).sum(1) / (norms + EPSILON)
-    return found
+    correlations: Tensor = (first * second).sum(1) / (norms + EPSILON)
+    return correlations
 
 
 def dist_terms(
@@ -55,9 +56,14 @@ class DISTConfig(MethodConfig):
 class DIST(Distiller):
     """Distillation from a stronger teacher on logits."""
 
-    paper = (
-        "Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022 (2205.10536)"
+    paper = Paper(
+        authors="Tao Huang and Shan You and Fei Wang and Chen Qian and Chang Xu",
+        title="Knowledge Distillation from A Stronger Teacher",
+        venue="NeurIPS",
+        year=2022,
+        arxiv="2205.10536",
     )
+    reads = Reads.LOGITS
     Config = DISTConfig
     config: DISTConfig
 
@@ -70,7 +76,7 @@ class DIST(Distiller):
             self.gather(student.logits), self.gather(teacher.logits), settings.temperature
         )
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "inter": settings.dist_weight * settings.beta * inter,
             "intra": settings.dist_weight * settings.gamma * intra,
         }

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._decoupled import decouple, nckd_loss, tckd_loss
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Reads, tunable
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 
@@ -53,7 +54,14 @@ class DKDConfig(MethodConfig):
 class DKD(Distiller):
     """Decoupled knowledge distillation on logits."""
 
-    paper = "Zhao et al.: Decoupled Knowledge Distillation, CVPR 2022 (arXiv 2203.08679)"
+    paper = Paper(
+        authors="Borui Zhao and Quan Cui and Renjie Song and Yiyu Qiu and Jiajun Liang",
+        title="Decoupled Knowledge Distillation",
+        venue="CVPR",
+        year=2022,
+        arxiv="2203.08679",
+    )
+    reads = Reads.LOGITS
     Config = DKDConfig
     config: DKDConfig
 
@@ -65,7 +73,7 @@ class DKD(Distiller):
         tckd, nckd = dkd_terms(student.logits, teacher.logits, batch.label, settings.temperature)
         warmup = progress.warmup(settings.warmup_epochs)
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "tckd": warmup * settings.alpha * tckd,
             "nckd": warmup * settings.beta * nckd,
         }

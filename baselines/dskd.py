@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines import _guidance as guidance
+from baselines._adapters import as_map
 from baselines._diffusion import TIMES, Sampled
 from baselines._feature_diffusion import FeatureDiffusion
 from baselines._features import RunningScale, feature_health
@@ -47,6 +48,7 @@ from suite.interface.distiller import (
     UnsupportedPair,
     tunable,
 )
+from suite.interface.paper import Paper
 from suite.interface.rng import Draws
 from suite.interface.taps import Outputs
 
@@ -137,9 +139,14 @@ class DSKDConfig(MethodConfig):
 class DSKD(Distiller):
     """Student self-distillation through teacher-guided diffusion."""
 
-    paper = (
-        "Wang et al.: Teacher-Guided Student Self-Knowledge Distillation Using Diffusion Model, "
-        "2026 (arXiv 2602.02107)"
+    paper = Paper(
+        authors=(
+            "Yu Wang and Chuanguang Yang and Zhulin An and Weilun Feng and Jiarui Zhao "
+            "and Chengqing Yu and Libo Huang and Boyu Diao and Yongjun Xu"
+        ),
+        title="Teacher-Guided Student Self-Knowledge Distillation Using Diffusion Model",
+        year=2026,
+        arxiv="2602.02107",
     )
     Config = DSKDConfig
     config: DSKDConfig
@@ -185,14 +192,14 @@ class DSKD(Distiller):
     ) -> dict[str, Tensor]:
         """``ce``, ``diffusion`` and ``lsh``, and as configured ``adapter``, ``anchor``, ``kd``."""
         settings = self.config
-        feature = _as_map(student[self._tap])  # [B, C_s, H, W]
+        feature = as_map(student[self._tap])  # [B, C_s, H, W]
         projected = self.projector(feature)  # [B, C_t, H, W]
         in_space = feature if settings.space == "student" else projected
         from_teacher = settings.diffusion_source == "teacher"
-        source = _as_map(teacher[self._tap]) if from_teacher else in_space.detach()
+        source = as_map(teacher[self._tap]) if from_teacher else in_space.detach()
         self.scale.update(source)
         x = self.scale(in_space)
-        terms = {"ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label)}
+        terms = {"ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth)}
 
         learned, relative = self.diffusion.loss(self.scale(source), self._draws)
         terms["diffusion"] = settings.diffusion_weight * learned
@@ -280,29 +287,35 @@ class DSKD(Distiller):
 
     @torch.no_grad()
     def inspect(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        """Pooled features before and after denoising [B, C], and every x_t of the sampling.
+        """Pooled features [B, C] before denoising, after it, and of the virtual teacher.
 
-        ``trajectory`` [B, steps + 1, C]: the pooled x_t; ``trajectory_nll`` [B, steps + 1]: the
-        teacher head's negative log-likelihood of the label there, in nats.
-        The noise is the same at every call and leaves the training stream alone.
+        ``denoised`` is the unguided sample. The ``virtual_teacher`` has seen the guidance target,
+        by default what the teacher says of the very image.
+        ``trajectory`` [B, steps + 1, C]: the pooled feature after every step towards the virtual
+        teacher, which is the last; ``trajectory_nll`` [B, steps + 1]: the teacher head's negative
+        log-likelihood of the label there, in nats. The noise is the same in both samples and at
+        every call, and leaves the training stream alone.
         """
-        draws = Draws(torch.Generator(batch.label.device).manual_seed(INSPECT_SEED))
-        feature = _as_map(student[self._tap])
+
+        def draws() -> Draws:
+            return Draws(torch.Generator(batch.label.device).manual_seed(INSPECT_SEED))
+
+        feature = as_map(student[self._tap])
         in_space = feature if self.config.space == "student" else self.projector(feature)
-        target = self._guidance_target(batch, teacher, draws)
-        sampled = self._denoise(self.scale(in_space), target, draws)
-        logits = [self.reader().logits(noisy) for noisy in sampled.trajectory]
-        surprise = [functional.cross_entropy(it, batch.label, reduction="none") for it in logits]
+        x = self.scale(in_space)
+        plain = self.diffusion.denoise(x, draws(), None)
+        virtual = self._denoise(x, self._guidance_target(batch, teacher, draws()), draws())
+        steps = virtual.trajectory
+        if self.config.virtual_teacher == "shifted":
+            pairs = zip(virtual.trajectory, plain.trajectory, strict=True)
+            steps = [x + guided - unguided for guided, unguided in pairs]
+        logits = [self.reader().logits(step) for step in steps]
+        surprise = [functional.cross_entropy(z, batch.label, reduction="none") for z in logits]
+        means = [self.scale.undo(step).mean((2, 3)) for step in steps]
         return {
             "original": in_space.mean((2, 3)),
-            "denoised": self.scale.undo(sampled.clean).mean((2, 3)),
-            "trajectory": torch.stack(
-                [self.scale.undo(noisy).mean((2, 3)) for noisy in sampled.trajectory], dim=1
-            ),
+            "denoised": self.scale.undo(plain.clean).mean((2, 3)),
+            "virtual_teacher": self.scale.undo(virtual.clean).mean((2, 3)),
+            "trajectory": torch.stack(means, dim=1),
             "trajectory_nll": torch.stack(surprise, dim=1),
         }
-
-
-def _as_map(feature: Tensor) -> Tensor:
-    """A pooled feature [B, D] as a map [B, D, 1, 1]; maps stay."""
-    return feature if feature.ndim == 4 else feature[:, :, None, None]

@@ -13,7 +13,16 @@ from torch.nn import functional
 
 from baselines._adapters import ConvReg, pool_to_smaller, shape_of, stage_from_the_end
 from baselines._losses import in_float32
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 
@@ -41,7 +50,17 @@ class FitNetConfig(MethodConfig):
 class FitNet(Distiller):
     """Hint training at one stage."""
 
-    paper = "Romero et al.: FitNets: Hints for Thin Deep Nets, ICLR 2015 (arXiv 1412.6550)"
+    paper = Paper(
+        authors=(
+            "Adriana Romero and Nicolas Ballas and Samira Ebrahimi Kahou and Antoine "
+            "Chassang and Carlo Gatta and Yoshua Bengio"
+        ),
+        title="FitNets: Hints for Thin Deep Nets",
+        venue="ICLR",
+        year=2015,
+        arxiv="1412.6550",
+    )
+    reads = Reads.FEATURES
     Config = FitNetConfig
     config: FitNetConfig
 
@@ -68,6 +87,6 @@ class FitNet(Distiller):
         settings = self.config
         regressed = self.regressor(student[self._guided])
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "hint": settings.hint_weight * hint_loss(regressed, teacher[settings.hint]),
         }

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._losses import in_float32
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Reads, tunable
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 
@@ -37,7 +38,13 @@ class KDConfig(MethodConfig):
 class KD(Distiller):
     """Knowledge distillation on logits."""
 
-    paper = "Hinton et al.: Distilling the Knowledge in a Neural Network, 2015 (arXiv 1503.02531)"
+    paper = Paper(
+        authors="Geoffrey Hinton and Oriol Vinyals and Jeff Dean",
+        title="Distilling the Knowledge in a Neural Network",
+        year=2015,
+        arxiv="1503.02531",
+    )
+    reads = Reads.LOGITS
     Config = KDConfig
     config: KDConfig
 
@@ -48,6 +55,6 @@ class KD(Distiller):
         settings = self.config
         distance = kd_loss(student.logits, teacher.logits, settings.temperature)
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "kd": settings.kd_weight * distance,
         }

@@ -20,7 +20,16 @@ from baselines._deployment import Reheaded
 from baselines._hashing import MOST_BITS, Centre, HashLayer, code_loss_per_row, mean_over
 from baselines._losses import in_float32, unit_rows
 from baselines.kd import kd_loss
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs, TappedModel
 
 Variant = Literal["lshl2_s", "lsh_s", "lshl2", "lsh", "l2", "l2_normalized", "l1"]
@@ -97,7 +106,13 @@ class LSHFMConfig(MethodConfig):
 class LSHFM(Distiller):
     """Feature mimicking by locality-sensitive hashing."""
 
-    paper = "Wang et al.: Distilling Knowledge by Mimicking Features, TPAMI 2021 (arXiv 2011.01424)"
+    paper = Paper(
+        authors="Guo-Hua Wang and Yifan Ge and Jianxin Wu",
+        title="Distilling Knowledge by Mimicking Features",
+        venue="TPAMI",
+        year=2021,
+        arxiv="2011.01424",
+    )
     Config = LSHFMConfig
     config: LSHFMConfig
 
@@ -117,6 +132,13 @@ class LSHFM(Distiller):
             pooled = [outputs["pooled"] for _, outputs in setup.teacher_pass(("pooled",))]
             self.hash.centre_on(torch.cat(pooled), config.hash_bias)
 
+    @classmethod
+    def reads_with(cls, config: LSHFMConfig) -> Reads:
+        """Features; logits to select images and for ``kd``, the classifier for ``hash_std``."""
+        selects = config.variant.endswith("_s")
+        more = selects or config.kd_weight > 0 or config.hash_std == "classifier"
+        return Reads.FEATURES | (Reads.LOGITS if more else Reads(0))
+
     def student_taps(self) -> tuple[str, ...]:
         """The pooled feature."""
         return ("pooled",)
@@ -133,7 +155,9 @@ class LSHFM(Distiller):
         feature, logits = student["pooled"], student.logits
         if self.widened is not None:
             feature, logits = self.widened(feature)
-        right = teacher.logits.argmax(1) == batch.label
+        right = torch.ones_like(batch.label, dtype=torch.bool)
+        if settings.variant.endswith("_s"):
+            right = teacher.logits.argmax(1) == batch.label
         distance = lshfm_loss(
             self.gather(feature),
             self.gather(teacher["pooled"]),
@@ -143,7 +167,7 @@ class LSHFM(Distiller):
             settings.distance,
         )
         terms = {
-            "ce": settings.ce_weight * functional.cross_entropy(logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(logits, batch.truth),
             "lsh": settings.beta * distance,
         }
         if settings.kd_weight > 0:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._decoupled import decouple, soft_target_loss
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Reads, tunable
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 
@@ -61,10 +62,17 @@ class NKDConfig(MethodConfig):
 class NKD(Distiller):
     """Normalised knowledge distillation on logits."""
 
-    paper = (
-        "Yang et al.: From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
-        "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023 (arXiv 2303.13005)"
+    paper = Paper(
+        authors="Zhendong Yang and Ailing Zeng and Zhe Li and Tianke Zhang and Chun Yuan and Yu Li",
+        title=(
+            "From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
+            "Approach with Normalized Loss and Customized Soft Labels"
+        ),
+        venue="ICCV",
+        year=2023,
+        arxiv="2303.13005",
     )
+    reads = Reads.LOGITS
     Config = NKDConfig
     config: NKDConfig
 
@@ -77,7 +85,7 @@ class NKD(Distiller):
             student.logits, teacher.logits, batch.label, settings.temperature
         )
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "target": settings.target_weight * target,
             "non_target": settings.gamma * others,
         }

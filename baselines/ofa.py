@@ -1,4 +1,4 @@
-"""OFA: every stage of the student has an exit, and all exits imitate the teacher's logits.
+"""OFA: the last four stages of the student have exits, and all exits imitate the teacher's logits.
 
 Made for pairs of unlike architectures: stages meet in the space of logits, where features of a CNN
 and of a transformer mean the same.
@@ -24,22 +24,23 @@ from suite.interface.distiller import (
     UnsupportedPair,
     tunable,
 )
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 
 def ofa_loss(
-    student_logits: Tensor, teacher_logits: Tensor, label: Tensor, gamma: float, temperature: float
+    student_logits: Tensor, teacher_logits: Tensor, truth: Tensor, gamma: float, temperature: float
 ) -> Tensor:
     """-sum_k ((p_t,k + 1[k = y])^gamma - 1[k = y]) log p_s,k, mean over the batch (Hao, eq. 8).
 
     Logits [B, K], p = softmax(z / temperature). gamma 1 is the cross-entropy with the teacher;
     more lets the true class count for more where the teacher is sure of it. (OFAKD's code calls
-    it eps.)
+    it eps.) ``truth`` is the class y [B], or the share of each class [B, K] in place of 1[k = y].
     """
     student_logits, teacher_logits = in_float32(student_logits), in_float32(teacher_logits)
     log_student = functional.log_softmax(student_logits / temperature, dim=1)
     teacher = functional.softmax(teacher_logits / temperature, dim=1)
-    true = is_label(label, teacher.shape[1]).to(teacher.dtype)
+    true = truth if truth.ndim == 2 else is_label(truth, teacher.shape[1]).to(teacher.dtype)
     weight = (teacher + true) ** gamma - true
     return -(weight * log_student).sum(1).mean()
 
@@ -89,9 +90,18 @@ class OFAConfig(MethodConfig):
 class OFA(Distiller):
     """One-for-all distillation between heterogeneous architectures."""
 
-    paper = (
-        "Hao et al.: One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge "
-        "Distillation, NeurIPS 2023 (arXiv 2310.19444)"
+    paper = Paper(
+        authors=(
+            "Zhiwei Hao and Jianyuan Guo and Kai Han and Yehui Tang and Han Hu and Yunhe "
+            "Wang and Chang Xu"
+        ),
+        title=(
+            "One-for-All: Bridge the Gap Between Heterogeneous Architectures in "
+            "Knowledge Distillation"
+        ),
+        venue="NeurIPS",
+        year=2023,
+        arxiv="2310.19444",
     )
     Config = OFAConfig
     config: OFAConfig
@@ -117,15 +127,15 @@ class OFA(Distiller):
     ) -> dict[str, Tensor]:
         """``ce``, ``kd`` of the student's own logits, and ``ofa`` summed over the exits."""
         settings = self.config
-        found = {"kd": [student.logits], "ofa": []}
+        logits_of = {"kd": [student.logits], "ofa": []}
         for tap, exit_ in zip(self._taps, self.exits, strict=True):
-            found["ofa"].append(exit_(student[tap]))
+            logits_of["ofa"].append(exit_(student[tap]))
         weights = {"kd": settings.kd_weight, "ofa": settings.ofa_weight}
         gammas = {"kd": settings.kd_gamma, "ofa": settings.ofa_gamma}
-        terms = {"ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label)}
-        for name, all_logits in found.items():
+        terms = {"ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth)}
+        for name, all_logits in logits_of.items():
             distances = [
-                ofa_loss(logits, teacher.logits, batch.label, gammas[name], settings.temperature)
+                ofa_loss(logits, teacher.logits, batch.truth, gammas[name], settings.temperature)
                 for logits in all_logits
             ]
             terms[name] = weights[name] * torch.stack(distances).sum()

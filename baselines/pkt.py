@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._losses import TINY, in_float32
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Reads, tunable
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 EPSILON = 1e-7  # beside norms and probabilities, RepDistiller distiller_zoo/PKT.py
@@ -47,10 +48,14 @@ class PKTConfig(MethodConfig):
 class PKT(Distiller):
     """Probabilistic knowledge transfer on the pooled features."""
 
-    paper = (
-        "Passalis and Tefas: Learning Deep Representations with Probabilistic Knowledge Transfer, "
-        "ECCV 2018 (arXiv 1803.10837)"
+    paper = Paper(
+        authors="Nikolaos Passalis and Anastasios Tefas",
+        title="Learning Deep Representations with Probabilistic Knowledge Transfer",
+        venue="ECCV",
+        year=2018,
+        arxiv="1803.10837",
     )
+    reads = Reads.FEATURES
     Config = PKTConfig
     config: PKTConfig
 
@@ -69,6 +74,6 @@ class PKT(Distiller):
         settings = self.config
         distance = pkt_loss(self.gather(student["pooled"]), self.gather(teacher["pooled"]))
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "pkt": settings.pkt_weight * distance,
         }

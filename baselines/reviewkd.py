@@ -10,10 +10,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines._adapters import BatchNorm, Shape, paired_stages
+from baselines._adapters import BatchNorm, Shape, as_map, paired_stages
 from baselines._losses import in_float32
 from baselines._pooling import average_pool
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 WIDEST_FUSION = 512  # channels; mdistiller distillers/ReviewKD.py
@@ -33,7 +42,7 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
             continue
         weight /= 2
         total += weight
-        small, wanted = (average_pool(it, (side, side)) for it in (student, teacher))
+        small, wanted = (average_pool(maps, (side, side)) for maps in (student, teacher))
         loss = loss + weight * functional.mse_loss(small, wanted)
     return loss / total
 
@@ -89,7 +98,14 @@ class ReviewKDConfig(MethodConfig):
 class ReviewKD(Distiller):
     """Knowledge review over all stages but the stem, and the pooled feature."""
 
-    paper = "Chen et al.: Distilling Knowledge via Knowledge Review, CVPR 2021 (arXiv 2104.09044)"
+    paper = Paper(
+        authors="Pengguang Chen and Shu Liu and Hengshuang Zhao and Jiaya Jia",
+        title="Distilling Knowledge via Knowledge Review",
+        venue="CVPR",
+        year=2021,
+        arxiv="2104.09044",
+    )
+    reads = Reads.FEATURES
     Config = ReviewKDConfig
     config: ReviewKDConfig
 
@@ -101,7 +117,7 @@ class ReviewKD(Distiller):
         self._teacher_taps = (*(f"{theirs}_preact" for _, theirs in pairs), "pooled")
         inner = min(WIDEST_FUSION, student.shapes["pooled"][0])
         self.fusions = nn.ModuleList(
-            Fusion(student.shapes[own][0], inner, _as_map(teacher.shapes[theirs]), fuses=fuses)
+            Fusion(student.shapes[own][0], inner, _map_shape(teacher.shapes[theirs]), fuses=fuses)
             for own, theirs, fuses in zip(
                 self._student_taps,
                 self._teacher_taps,
@@ -127,19 +143,14 @@ class ReviewKD(Distiller):
         levels = zip(self.fusions, self._student_taps, self._teacher_taps, strict=True)
         for fusion, own, theirs in reversed(list(levels)):
             feature, target = student[own], teacher[theirs]
-            imitation, deeper = fusion(_spread(feature), deeper)
-            distance = distance + hcl_loss(imitation, _spread(target))
+            imitation, deeper = fusion(as_map(feature), deeper)
+            distance = distance + hcl_loss(imitation, as_map(target))
         weight = settings.reviewkd_weight * progress.warmup(settings.warmup_epochs)
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "reviewkd": weight * distance,
         }
 
 
-def _as_map(shape: Shape) -> Shape:
+def _map_shape(shape: Shape) -> Shape:
     return shape if len(shape) == 3 else (*shape, 1, 1)
-
-
-def _spread(feature: Tensor) -> Tensor:
-    """A pooled feature [B, D] as a map [B, D, 1, 1]; maps stay."""
-    return feature if feature.ndim == 4 else feature[:, :, None, None]

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._losses import in_float32, unit_rows
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Reads, tunable
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 LEAST_SQUARE = 1e-12  # of a distance; RepDistiller distiller_zoo/RKD.py
@@ -62,7 +63,14 @@ class RKDConfig(MethodConfig):
 class RKD(Distiller):
     """Relational knowledge distillation on the pooled features."""
 
-    paper = "Park et al.: Relational Knowledge Distillation, CVPR 2019 (arXiv 1904.05068)"
+    paper = Paper(
+        authors="Wonpyo Park and Dongju Kim and Yan Lu and Minsu Cho",
+        title="Relational Knowledge Distillation",
+        venue="CVPR",
+        year=2019,
+        arxiv="1904.05068",
+    )
+    reads = Reads.FEATURES
     Config = RKDConfig
     config: RKDConfig
 
@@ -81,7 +89,7 @@ class RKD(Distiller):
         settings = self.config
         features = (self.gather(student["pooled"]), self.gather(teacher["pooled"]))
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "distance": settings.distance_weight * rkd_distance_loss(*features),
             "angle": settings.angle_weight * rkd_angle_loss(*features),
         }

@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from baselines._decoupled import decouple, tckd_loss
 from baselines._losses import in_float32
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, tunable
+from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Reads, tunable
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 
@@ -103,7 +104,16 @@ class RLDConfig(MethodConfig):
 class RLD(Distiller):
     """Refined logit distillation."""
 
-    paper = "Sun et al.: Knowledge Distillation with Refined Logits, ICCV 2025 (arXiv 2408.07703)"
+    paper = Paper(
+        authors=(
+            "Wujie Sun and Defang Chen and Siwei Lyu and Genlang Chen and Chun Chen and Can Wang"
+        ),
+        title="Knowledge Distillation with Refined Logits",
+        venue="ICCV",
+        year=2025,
+        arxiv="2408.07703",
+    )
+    reads = Reads.LOGITS
     Config = RLDConfig
     config: RLDConfig
 
@@ -121,7 +131,7 @@ class RLD(Distiller):
         )
         warmup = progress.warmup(settings.warmup_epochs)
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "scd": warmup * settings.alpha * confidence,
             "mcd": warmup * settings.beta * correlation,
         }

@@ -14,7 +14,16 @@ from torch.nn import functional
 
 from baselines._adapters import VectorBatchNorm
 from baselines._losses import in_float32
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 EPSILON = 1e-5  # beside the standard deviation, spacewanderx/RSD distillers/rsd.py
@@ -70,10 +79,14 @@ class RSDConfig(MethodConfig):
 class RSD(Distiller):
     """Redundancy suppression distillation on the pooled features."""
 
-    paper = (
-        "Zhang et al.: Cross-Architecture Distillation Made Simple with Redundancy Suppression, "
-        "ICCV 2025 (arXiv 2507.21844)"
+    paper = Paper(
+        authors="Weijia Zhang and Yuehao Liu and Wu Ran and Chao Ma",
+        title="Cross-Architecture Distillation Made Simple with Redundancy Suppression",
+        venue="ICCV",
+        year=2025,
+        arxiv="2507.21844",
     )
+    reads = Reads.FEATURES
     Config = RSDConfig
     config: RSDConfig
 
@@ -101,6 +114,6 @@ class RSD(Distiller):
         projected = self.gather(self.projector(student["pooled"]))
         distance = rsd_loss(projected, self.gather(teacher["pooled"]), settings.kappa)
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "rsd": settings.rsd_weight * distance,
         }

@@ -18,7 +18,7 @@ class ScratchConfig(MethodConfig):
 class Scratch(Distiller):
     """Training without distillation."""
 
-    paper = "no distillation"
+    paper = None
     uses_teacher = False
     Config = ScratchConfig
     config: ScratchConfig
@@ -29,5 +29,5 @@ class Scratch(Distiller):
         """``ce`` alone; ``teacher`` is empty."""
         smoothing = self.config.label_smoothing
         return {
-            "ce": functional.cross_entropy(student.logits, batch.label, label_smoothing=smoothing)
+            "ce": functional.cross_entropy(student.logits, batch.truth, label_smoothing=smoothing)
         }

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines._adapters import BatchNorm, pool_to_smaller
+from baselines._adapters import BatchNorm, as_map, pool_to_smaller
 from baselines._deployment import Reheaded
 from baselines._losses import in_float32
 from baselines._pooling import average_pool
@@ -28,6 +28,7 @@ from suite.interface.distiller import (
     Setup,
     UnsupportedPair,
 )
+from suite.interface.paper import Paper
 from suite.interface.rng import generator
 from suite.interface.taps import Outputs, TappedModel
 
@@ -72,7 +73,7 @@ class ProjectedClassifier(nn.Module):
 
     def project(self, feature: Tensor) -> Tensor:
         """[B, C_s, H, W] or [B, D_s] -> [B, C_t, H, W], not larger than the teacher's map."""
-        feature = feature if feature.ndim == 4 else feature[:, :, None, None]
+        feature = as_map(feature)
         height, width = (min(pair) for pair in zip(feature.shape[2:], self.size, strict=True))
         projected: Tensor = self.projector(average_pool(feature, (height, width)))
         return projected
@@ -101,10 +102,16 @@ class SimKDConfig(MethodConfig):
 class SimKD(Distiller):
     """Knowledge distillation with the reused teacher classifier."""
 
-    paper = (
-        "Chen et al.: Knowledge Distillation with the Reused Teacher Classifier, "
-        "CVPR 2022 (arXiv 2203.14001)"
+    paper = Paper(
+        authors=(
+            "Defang Chen and Jian-Ping Mei and Hailin Zhang and Can Wang and Yan Feng and Chun Chen"
+        ),
+        title="Knowledge Distillation with the Reused Teacher Classifier",
+        venue="CVPR",
+        year=2022,
+        arxiv="2203.14001",
     )
+    task_terms = ()
     Config = SimKDConfig
     config: SimKDConfig
 
@@ -139,8 +146,7 @@ class SimKD(Distiller):
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress
     ) -> dict[str, Tensor]:
         """``simkd`` alone: the labels are not used."""
-        target = teacher[self._tap]
-        target = target if target.ndim == 4 else target[:, :, None, None]
+        target = as_map(teacher[self._tap])
         projected = self.head.project(student[self._tap])
         self._logits = self.head.classify(projected.detach())
         return {"simkd": self.config.simkd_weight * simkd_loss(projected, target)}

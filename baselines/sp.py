@@ -9,7 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines._losses import in_float32, unit_rows
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 
@@ -34,7 +43,14 @@ class SPConfig(MethodConfig):
 class SP(Distiller):
     """Similarity-preserving distillation on the last stage."""
 
-    paper = "Tung and Mori: Similarity-Preserving Knowledge Distillation, ICCV 2019 (1907.09682)"
+    paper = Paper(
+        authors="Frederick Tung and Greg Mori",
+        title="Similarity-Preserving Knowledge Distillation",
+        venue="ICCV",
+        year=2019,
+        arxiv="1907.09682",
+    )
+    reads = Reads.FEATURES
     Config = SPConfig
     config: SPConfig
 
@@ -60,6 +76,6 @@ class SP(Distiller):
             self.gather(student[self._student_tap]), self.gather(teacher[self._teacher_tap])
         )
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "sp": settings.sp_weight * distance,
         }

@@ -18,7 +18,16 @@ from torch.nn import functional
 from baselines._adapters import VectorBatchNorm
 from baselines._losses import in_float32, unit_rows
 from baselines.kd import kd_loss
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 POWER = 4  # alpha of the paper, imagenet/torchdistill/losses/single.py
@@ -77,9 +86,12 @@ class SRDConfig(MethodConfig):
 class SRD(Distiller):
     """Simple recipe distillation on the pooled features, with KD."""
 
-    paper = (
-        "Miles and Mikolajczyk: Understanding the Role of the Projector in Knowledge Distillation, "
-        "AAAI 2024 (arXiv 2303.11098)"
+    paper = Paper(
+        authors="Roy Miles and Krystian Mikolajczyk",
+        title="Understanding the Role of the Projector in Knowledge Distillation",
+        venue="AAAI",
+        year=2024,
+        arxiv="2303.11098",
     )
     Config = SRDConfig
     config: SRDConfig
@@ -92,6 +104,11 @@ class SRD(Distiller):
         )
         self.projector = NormalizedDistance(own, width)
 
+    @classmethod
+    def reads_with(cls, config: SRDConfig) -> Reads:
+        """Features, and logits for ``kd``."""
+        return Reads.FEATURES | (Reads.LOGITS if config.kd_weight > 0 else Reads(0))
+
     def student_taps(self) -> tuple[str, ...]:
         """The pooled feature."""
         return ("pooled",)
@@ -103,14 +120,19 @@ class SRD(Distiller):
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress
     ) -> dict[str, Tensor]:
-        """``ce``, ``kd`` and ``srd``; sums and correlations are over the batch of all ranks."""
+        """``ce``, ``srd`` and, when it has a weight, ``kd``.
+
+        Sums and correlations are over the batch of all ranks.
+        """
         settings = self.config
-        divergence = kd_loss(student.logits, teacher.logits, settings.kd_temperature)
-        return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
-            "kd": settings.kd_weight * divergence,
-            "srd": settings.srd_weight * self._distance(student["pooled"], teacher["pooled"]),
+        terms = {
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
         }
+        if settings.kd_weight > 0:
+            divergence = kd_loss(student.logits, teacher.logits, settings.kd_temperature)
+            terms["kd"] = settings.kd_weight * divergence
+        terms["srd"] = settings.srd_weight * self._distance(student["pooled"], teacher["pooled"])
+        return terms
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         if self.config.form == "deit":

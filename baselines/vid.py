@@ -13,7 +13,16 @@ from torch.nn import functional
 
 from baselines._adapters import paired_stages, pool_to_smaller
 from baselines._losses import in_float32
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 LEAST_VARIANCE = 1e-5  # RepDistiller distiller_zoo/VID.py
@@ -66,10 +75,16 @@ class VIDConfig(MethodConfig):
 class VID(Distiller):
     """Variational information distillation over all stages but the stem."""
 
-    paper = (
-        "Ahn et al.: Variational Information Distillation for Knowledge Transfer, "
-        "CVPR 2019 (arXiv 1904.05835)"
+    paper = Paper(
+        authors=(
+            "Sungsoo Ahn and Shell Xu Hu and Andreas Damianou and Neil D. Lawrence and Zhenwen Dai"
+        ),
+        title="Variational Information Distillation for Knowledge Transfer",
+        venue="CVPR",
+        year=2019,
+        arxiv="1904.05835",
     )
+    reads = Reads.FEATURES
     Config = VIDConfig
     config: VIDConfig
 
@@ -99,6 +114,6 @@ class VID(Distiller):
         for regressor, (s, t) in zip(self.regressors, self._pairs, strict=True):
             distance = distance + regressor(student[s], teacher[t])
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "vid": settings.vid_weight * distance,
         }

@@ -19,7 +19,16 @@ from torch.nn import functional
 from baselines._adapters import shape_of
 from baselines._losses import in_float32
 from baselines.kd import kd_loss
-from suite.interface.distiller import Batch, Distiller, MethodConfig, Progress, Setup, tunable
+from suite.interface.distiller import (
+    Batch,
+    Distiller,
+    MethodConfig,
+    Progress,
+    Reads,
+    Setup,
+    tunable,
+)
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 Variant = Literal["code", "paper"]
@@ -128,9 +137,12 @@ class VkDConfig(MethodConfig):
 class VkD(Distiller):
     """Orthogonal projection of the last features, with KD."""
 
-    paper = (
-        "Miles et al.: VkD: Improving Knowledge Distillation using Orthogonal Projections, "
-        "CVPR 2024 (arXiv 2403.06213)"
+    paper = Paper(
+        authors="Roy Miles and Ismail Elezi and Jiankang Deng",
+        title="VkD: Improving Knowledge Distillation using Orthogonal Projections",
+        venue="CVPR",
+        year=2024,
+        arxiv="2403.06213",
     )
     Config = VkDConfig
     config: VkDConfig
@@ -140,6 +152,11 @@ class VkD(Distiller):
         own = shape_of(setup.student, "map", "student")[0]
         width = shape_of(setup.require_teacher(), "map", "teacher")[0]
         self.projector = PROJECTORS[config.variant](own, width)
+
+    @classmethod
+    def reads_with(cls, config: VkDConfig) -> Reads:
+        """Features, and logits for ``kd``."""
+        return Reads.FEATURES | (Reads.LOGITS if config.kd_weight > 0 else Reads(0))
 
     def student_taps(self) -> tuple[str, ...]:
         """The last map; of a ViT its patches."""
@@ -152,13 +169,15 @@ class VkD(Distiller):
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress
     ) -> dict[str, Tensor]:
-        """``ce``, ``kd`` and ``vkd``."""
+        """``ce``, ``vkd`` and, when it has a weight, ``kd``."""
         settings = self.config
         projected = self.projector(student["map"].mean((2, 3)))
-        divergence = kd_loss(student.logits, teacher.logits, settings.kd_temperature)
         distance = vkd_loss(projected, teacher["map"].mean((2, 3)))
-        return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
-            "kd": settings.kd_weight * divergence,
-            "vkd": settings.vkd_weight * distance,
+        terms = {
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
         }
+        if settings.kd_weight > 0:
+            divergence = kd_loss(student.logits, teacher.logits, settings.kd_temperature)
+            terms["kd"] = settings.kd_weight * divergence
+        terms["vkd"] = settings.vkd_weight * distance
+        return terms

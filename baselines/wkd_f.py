@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines._adapters import BatchNorm, ConvReg, Shape, pool_to_smaller, shape_of
+from baselines._adapters import BatchNorm, ConvReg, pool_to_smaller, shape_of
 from baselines._losses import in_float32
 from baselines._schedules import cosine_decay
 from suite.interface.distiller import (
@@ -23,10 +23,12 @@ from suite.interface.distiller import (
     Distiller,
     MethodConfig,
     Progress,
+    Reads,
     Setup,
     UnsupportedPair,
     tunable,
 )
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 EPSILON = 1e-5  # beside the variance, JiamingLv/WKD distillers/WKD.py
@@ -43,13 +45,13 @@ def cells(height: int, width: int, grid: int) -> list[tuple[slice, slice]]:
     def parts(size: int) -> list[slice]:
         return [slice(i * size // grid, -(-(i + 1) * size // grid)) for i in range(grid)]
 
-    found = [(rows, columns) for rows in parts(height) for columns in parts(width)]
-    if any((r.stop - r.start) * (c.stop - c.start) == 1 for r, c in found):
+    cell_slices = [(rows, columns) for rows in parts(height) for columns in parts(width)]
+    if any((r.stop - r.start) * (c.stop - c.start) == 1 for r, c in cell_slices):
         raise UnsupportedPair(
             f"wkd_f: a map of {height}x{width} in {grid}x{grid} cells has cells of one pixel, "
             "which have no variance; use a smaller grid, or networks with larger maps"
         )
-    return found
+    return cell_slices
 
 
 def moments(maps: Tensor, grid: int = 1, epsilon: float = EPSILON) -> tuple[Tensor, Tensor]:
@@ -107,10 +109,14 @@ class WKDFConfig(MethodConfig):
 class WKDF(Distiller):
     """Wasserstein distillation on the last feature map."""
 
-    paper = (
-        "Lv et al.: Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge "
-        "Distillation, NeurIPS 2024 (arXiv 2412.08139)"
+    paper = Paper(
+        authors="Jiaming Lv and Haoyuan Yang and Peihua Li",
+        title="Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge Distillation",
+        venue="NeurIPS",
+        year=2024,
+        arxiv="2412.08139",
     )
+    reads = Reads.FEATURES
     Config = WKDFConfig
     config: WKDFConfig
 
@@ -118,9 +124,12 @@ class WKDF(Distiller):
         super().__init__(config, setup)
         own = shape_of(setup.student, "map", "student")
         theirs = shape_of(setup.require_teacher(), "map", "teacher")
-        self.projector = _projector(config.projector, own, theirs)
+        bottleneck = config.projector == "bottleneck"
+        self.projector: ConvReg | Bottleneck = (
+            Bottleneck(own[0], theirs[0]) if bottleneck else ConvReg(own, theirs)
+        )
         compared = [min(sizes) for sizes in zip(own[1:], theirs[1:], strict=True)]
-        if config.projector == "conv1x1" and self.projector.pool_to is None:
+        if not bottleneck and self.projector.pool_to is None:
             compared = list(theirs[1:])
         cells(compared[0], compared[1], config.grid)
 
@@ -141,13 +150,7 @@ class WKDF(Distiller):
         mean, deviation = wkd_feature_terms(*maps, settings.grid)
         weight = settings.wkd_weight * cosine_decay(progress, settings.decay_after)
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "mean": weight * settings.mean_ratio * mean,
             "deviation": weight * deviation,
         }
-
-
-def _projector(kind: str, student: Shape, teacher: Shape) -> ConvReg | Bottleneck:
-    if kind == "bottleneck":
-        return Bottleneck(student[0], teacher[0])
-    return ConvReg(student, teacher)

@@ -31,10 +31,12 @@ from suite.interface.distiller import (
     Distiller,
     MethodConfig,
     Progress,
+    Reads,
     Setup,
     UnsupportedPair,
     tunable,
 )
+from suite.interface.paper import Paper
 from suite.interface.taps import Outputs
 
 Costs = Literal["map", "logits", "classifier"]
@@ -56,8 +58,8 @@ def wkd_logit_loss(
     """
     target = is_label(label, student_logits.shape[1])
     student, teacher = (
-        functional.softmax((in_float32(it) / temperature).masked_fill(target, -math.inf), 1)
-        for it in (student_logits, teacher_logits)
+        functional.softmax((in_float32(logits) / temperature).masked_fill(target, -math.inf), 1)
+        for logits in (student_logits, teacher_logits)
     )
     cost = cost.to(student.dtype)
     return transport_loss(student, teacher, ~target, cost, regularization, iterations)
@@ -84,9 +86,12 @@ class WKDLConfig(MethodConfig):
 class WKDL(Distiller):
     """Wasserstein distillation on logits."""
 
-    paper = (
-        "Lv et al.: Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge "
-        "Distillation, NeurIPS 2024 (arXiv 2412.08139)"
+    paper = Paper(
+        authors="Jiaming Lv and Haoyuan Yang and Peihua Li",
+        title="Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge Distillation",
+        venue="NeurIPS",
+        year=2024,
+        arxiv="2412.08139",
     )
     Config = WKDLConfig
     config: WKDLConfig
@@ -94,12 +99,17 @@ class WKDL(Distiller):
 
     def __init__(self, config: WKDLConfig, setup: Setup) -> None:
         super().__init__(config, setup)
-        head = setup.require_teacher().head
+        teacher = setup.require_teacher()
         if config.costs == "classifier":
-            distance = classifier_distance(head.weight.detach())
+            distance = classifier_distance(teacher.head.weight.detach())
         else:
             distance = class_distance(_by_class(setup, config.costs))
         self.register_buffer("cost", transport_cost(distance, config.sharpen))
+
+    @classmethod
+    def reads_with(cls, config: WKDLConfig) -> Reads:
+        """Logits, and for the costs perhaps maps or the classifier."""
+        return Reads.LOGITS | (Reads(0) if config.costs == "logits" else Reads.FEATURES)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress
@@ -118,7 +128,7 @@ class WKDL(Distiller):
         target = soft_target_loss(student.logits, teacher.logits, batch.label)
         weight = settings.wkd_weight * cosine_decay(progress, settings.decay_after)
         return {
-            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.label),
+            "ce": settings.ce_weight * functional.cross_entropy(student.logits, batch.truth),
             "target": settings.target_weight * target,
             "wkd": weight * distance,
         }

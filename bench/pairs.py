@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from bench.registry import Settings
@@ -15,12 +16,14 @@ from suite import data, models
 from suite.config import DataConfig, ModelConfig, RunConfig, Runtime, parse
 from suite.data import Dataset, sets
 from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
+from suite.device.graphs import Record
+from suite.interface.distiller import Batch
 from suite.interface.rng import generator, seeded_globals
 from suite.interface.taps import TappedModel
 from suite.store.record import RunDirectory
 from suite.train.build import Ground, build_trainer, make_fabric
-from suite.train.engine import Trainer
 from suite.train.pack import Pack
+from suite.train.trainer import Trainer
 
 TEACHER, STUDENT, BATCH_SIZE, CLASSES = "cifar_wrn_40_2", "cifar_wrn_16_2", 64, 100
 IMAGES = 50_000
@@ -76,7 +79,7 @@ def config(method: str, precision: str = "32-true", **options: Any) -> RunConfig
 def teacher() -> TappedModel:
     """The teacher's network with random weights: they change no time."""
     with seeded_globals(0, "bench teacher"):
-        network = models.create(ModelConfig(name=TEACHER), CLASSES, (3, 32, 32))
+        network = models.create(ModelConfig(name=TEACHER), models.BareTask(CLASSES, (3, 32, 32)))
     return network.eval().requires_grad_(False)
 
 
@@ -88,6 +91,8 @@ class Engine:
         settings: Settings,
         images: Dataset,
         configs: Sequence[RunConfig],
+        fabric: Fabric | None = None,
+        record: Record[Any] | None = None,
         **runtime: Any,
     ) -> None:
         self._folder = TemporaryDirectory()
@@ -95,8 +100,8 @@ class Engine:
         options = Runtime(
             accelerator=settings.device, threads=settings.threads, tracker="none", **runtime
         )
-        fabric = make_fabric(configs[0], options)
-        self.ground = Ground.on(configs[0], options, fabric, images, teacher())
+        fabric = fabric or make_fabric(configs[0], options)
+        self.ground = Ground.on(configs[0], options, fabric, images, teacher(), record)
         self.trainers: list[Trainer] = [
             build_trainer(it, self.ground, options, RunDirectory(place / str(number)))
             for number, it in enumerate(configs)
@@ -113,10 +118,15 @@ class Engine:
             batches = self.ground.data.train.epoch(config.seed, epoch, config.train.batch_size)
             yield from (batch for batch in batches if len(batch) == config.train.batch_size)
 
+    def next_batch(self) -> Batch:
+        """A batch that no step has had."""
+        batch: Batch = next(self._batches)
+        return batch
+
     def train(self, steps: int) -> None:
         """So many optimizer steps of every run, and the sums read as at the end of an epoch."""
         for _ in range(steps):
-            self.pack.step(self.trainers, next(self._batches))
+            self.pack.step(self.trainers, self.next_batch())
         for failure in self.pack.failures.values():
             raise failure
         for trainer in self.trainers:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from sweeps.plan.expand import Plan, expand
+from sweeps.plan.experiment import MOST_RUNS
 
 EPOCHS = 20
 PROVENANCE = {"source_sha256": "a" * 64, "finished": "2026-01-01T00:00:00+00:00"}
@@ -15,21 +16,40 @@ CELLS = {"dskd_digits": 6, "dskd_cifar": 36}
 """Experiment -> its methods times its pairs."""
 
 
-def settings_for(runs: int, experiment: str = "dskd_digits") -> list[str]:
-    """Overrides that make at least ``runs`` runs of one of :data:`CELLS`."""
-    return [f"seeds={list(range(-(-runs // CELLS[experiment])))}"]
+def settings_for(runs: int, experiment: str = "dskd_digits", first_seed: int = 0) -> list[str]:
+    """Overrides that make ``runs`` students of one of :data:`CELLS`, rounded to whole seeds.
+
+    Rounded up, except where that is more than an experiment may have (:data:`MOST_RUNS`).
+    """
+    most = MOST_RUNS // CELLS[experiment]
+    seeds = min(-(-runs // CELLS[experiment]), most)
+    return [f"seeds={list(range(first_seed, first_seed + seeds))}"]
 
 
-def make(root: Path, runs: int, experiment: str = "dskd_digits") -> tuple[Plan, Path]:
-    """An experiment of at least so many runs, all finished, and its manifest."""
-    plan = expand(experiment, settings_for(runs, experiment))
+def make_many(root: Path, runs: int, experiment: str = "dskd_digits") -> list[Path]:
+    """As many sweeps of an experiment as hold at least so many runs; their manifests."""
+    manifests: list[Path] = []
+    done = first_seed = 0
+    while done < runs:
+        plan, manifest = make(root, runs - done, experiment, first_seed)
+        manifests.append(manifest)
+        seeds = {spec.config.seed for spec in plan.runs if spec.role == "student"}
+        done, first_seed = done + len(seeds) * CELLS[experiment], max(seeds) + 1
+    return manifests
+
+
+def make(
+    root: Path, runs: int, experiment: str = "dskd_digits", first_seed: int = 0
+) -> tuple[Plan, Path]:
+    """One sweep of :func:`settings_for`, all of its runs finished, and its manifest."""
+    plan = expand(experiment, settings_for(runs, experiment, first_seed))
     manifest = plan.write_manifest(root)
     for spec in plan.runs:
         rows = [_row(spec.run_id, epoch) for epoch in range(1, EPOCHS + 1)]
         last = {name: it for name, it in rows[-1].items() if name == "epoch" or "top1" in name}
         metrics = "".join(json.dumps(row) + "\n" for row in rows)
         folder = root / spec.experiment / spec.run_id
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)  # sweeps share their teachers
         (folder / "config.json").write_text(spec.model_dump_json())
         (folder / "metrics.jsonl").write_text(metrics)
         record = {

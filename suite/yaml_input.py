@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from suite.config import ConfigError
+from suite.config_base import ConfigError
 from suite.interface.errors import shortened
 
 MOST_BYTES = 100_000

@@ -1,4 +1,4 @@
-"""The command as a user starts it, in a process group of its own."""
+"""The command as a user starts it: in a process group of its own, or in this process."""
 
 import os
 import signal
@@ -6,7 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from suite.cli.app import main
+
 ROOT = Path(__file__).parents[1]
+
+
+def in_process(capsys, *words):
+    """(exit status, output, errors) of ``dskd-bench`` with these arguments, here."""
+    status = 0
+    try:
+        main([str(word) for word in words])
+    except SystemExit as end:
+        status = end.code or 0
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
 
 
 def start(*words):

@@ -14,3 +14,9 @@ from golden_numbers import Golden, load
 def golden() -> Callable[..., Golden]:
     """``golden(name, dtype)``: one file of reference losses and gradients."""
     return load
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files of sweeps take longest; were they last, one process would do them alone."""
+    sweeps = Path(__file__).parent / "sweeps"
+    items.sort(key=lambda item: not item.path.is_relative_to(sweeps))

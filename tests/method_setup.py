@@ -82,11 +82,16 @@ def make_images(size: int, num_classes: int = 5, image_size: int = 32, seed: int
     return Batch(image, torch.arange(size) % num_classes, torch.arange(size))
 
 
-def make_batch(setup: Setup, size: int = BATCH_SIZE, seed: int = 1) -> Batch:
+def make_batch(
+    setup: Setup, size: int = BATCH_SIZE, seed: int = 1, views: Sequence[str] = ()
+) -> Batch:
     """``size`` images of noise with labels and indices that fit ``setup`` (size <= N)."""
-    image = make_images(size, setup.num_classes, setup.student.image_shape[-1], seed).image
+    image, *others = (
+        make_images(size, setup.num_classes, setup.student.image_shape[-1], seed + 1000 * it).image
+        for it in range(1 + len(views))
+    )
     index = torch.randperm(setup.train_size, generator=generator(seed, "index"))[:size]
-    return Batch(image, setup.train_labels[index], index)
+    return Batch(image, setup.train_labels[index], index, dict(zip(views, others, strict=True)))
 
 
 def make_progress(epoch: int = 1, step: int = 0, epochs: int = 4) -> Progress:
@@ -98,8 +103,11 @@ def run_both(setup: Setup, distiller: Any, batch: Batch) -> tuple[Outputs, Outpu
     """Outputs of student (training mode) and teacher (no gradient) with the taps asked for."""
     setup.student.train()
     student = setup.student(batch.image, distiller.student_taps()).float()
-    if setup.teacher is None:
-        return student, Outputs(student.logits.new_empty(0))
-    with torch.no_grad():
-        teacher = setup.teacher(batch.image, distiller.teacher_taps()).float()
+    teacher = Outputs(student.logits.new_empty(0))
+    if setup.teacher is not None:
+        with torch.no_grad():
+            teacher = setup.teacher(batch.image, distiller.teacher_taps()).float()
+    for name, image in batch.views.items():
+        view = Batch(image, batch.label, batch.index)
+        student.views[name], teacher.views[name] = run_both(setup, distiller, view)
     return student, teacher

@@ -3,6 +3,7 @@
 Gradients are clipped, and the last batch of an epoch is short.
 """
 
+import copy
 from itertools import count
 
 import pytest
@@ -11,26 +12,43 @@ from suite import methods
 from suite.config import RunSpec, Runtime, parse
 from suite.names import TEACHERS
 from suite.store.record import RunDirectory
-from suite.train.pack import Interrupted
+from suite.train.pack import Interrupted, shared
 from suite.train.run import run, run_packed
 
 NETWORK = {"name": "cifar_resnet8", "options": {"widths": [4, 4, 8, 8]}}
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+DOT = {"name": "dot", "delta": 0.05, "lr": 0.01, "clip_grad_norm": 1.0}
+RECIPE = {"name": "fake", "train_limit": 72, "eval_splits": ["test"], "label_smoothing": 0.1}
+RECIPE |= {"auto_augment": "rand-m9-mstd0.5-inc1", "random_erasing": 0.5, "mixup": 0.8, "cutmix": 1}
+AVERAGED = {"epochs": 1, "batch_size": 32, "ema_decay": 0.5}
+PARTED = {"epochs": 1, "batch_size": 32, "accumulate": 4}
+ROWS = {name: (name, {}) for name in methods.names()} | {
+    "fitnet with dot": ("fitnet", {"optimizer": DOT}),  # a regressor that one gradient reaches
+    "mlkd with a recipe": ("mlkd", {"data": RECIPE, "train": AVERAGED}),
+    "crd with a recipe": ("crd", {"data": RECIPE, "train": AVERAGED}),
+    "dskd in parts": ("dskd", {"train": PARTED}),
+    "fitnet with dot in parts": ("fitnet", {"optimizer": DOT, "train": PARTED}),
+    "crd with a recipe in parts": ("crd", {"data": RECIPE, "train": AVERAGED | PARTED}),
+}
+"""Label -> method and the sections that are not as usual."""
 OPTIONS = {"crd": {"negatives": 32, "feature_dim": 8}, "dskd": {"hash_bits": 32}}
 
 
-def spec_of(method, precision="32-true", teacher=None):
+def spec_of(label, precision="32-true", teacher=None):
+    method, sections = ROWS[label]
     config = {
         "data": {"name": "fake", "train_limit": 72, "eval_splits": ["test"]},
         "student": NETWORK,
         "method": {"name": method, "options": OPTIONS.get(method, {})},
         "optimizer": {"lr": 0.01, "clip_grad_norm": 1.0},
-        "train": {"epochs": 1, "batch_size": 32, "precision": precision},  # 32, 32 and 8 images
+        "train": {"epochs": 1, "batch_size": 32},  # 32, 32 and 8 images
+        **copy.deepcopy(sections),
     }
+    config["train"]["precision"] = precision
     if teacher is not None and methods.find(method).uses_teacher:
         config["teacher"] = NETWORK | {"run_id": teacher.run_id}
     role, place = ("teacher", TEACHERS) if teacher is None else ("student", "modes")
-    values = {"config": config, "experiment": place, "role": role, "label": method}
+    values = {"config": config, "experiment": place, "role": role, "label": label}
     return parse(RunSpec, values, "test")
 
 
@@ -58,18 +76,17 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=PRECISIONS)
 def packed(request, root):
-    """Specs by method, after all methods with a teacher trained side by side."""
-    specs = {name: spec_of(name, request.param, TEACHER) for name in methods.names()}
-    with_teacher = [it for it in specs.values() if it.config.teacher is not None]
-    assert run_packed(with_teacher, runtime(root / "packed")) == {}
-    rest = [it for it in specs.values() if it.config.teacher is None]
-    assert run_packed(rest, runtime(root / "packed")) == {}
+    """Specs by label, after all rows with a teacher trained side by side."""
+    specs = {label: spec_of(label, request.param, TEACHER) for label in ROWS}
+    for pack in {shared(it.config) for it in specs.values()}:
+        together = [it for it in specs.values() if shared(it.config) == pack]
+        assert run_packed(together, runtime(root / "packed")) == {}
     return specs
 
 
-@pytest.mark.parametrize("name", methods.names())
-def test_alone_stopped_and_resumed_it_ends_with_the_bits_of_the_pack(packed, root, name):
-    spec, calls = packed[name], count()
+@pytest.mark.parametrize("label", ROWS)
+def test_alone_stopped_and_resumed_it_ends_with_the_bits_of_the_pack(packed, root, label):
+    spec, calls = packed[label], count()
     with pytest.raises(Interrupted):
         run(spec, runtime(root / "alone"), lambda: next(calls) >= 1)
     run(spec, runtime(root / "alone"))

@@ -16,9 +16,12 @@ IDS = [str(path.relative_to(ROOT)) for path in FILES]
 ROOMS = (
     "suite.interface",  # what a method may import
     "suite.terminal",
+    "suite.loading",
     "baselines",
     "suite.methods",  # finds methods by name
     "suite.names",
+    "suite.config_base",
+    "suite.augmentation",
     "suite.config",
     "suite.yaml_input",
     "suite.store",
@@ -26,27 +29,36 @@ ROOMS = (
     "suite.device",
     "suite.data",
     "suite.train",
+    "suite.evaluation",  # finished runs on other images
     "suite.tracking",
     "sweeps.plan",
-    "sweeps.slurm",
     "sweeps.workers",
+    "sweeps.slurm",
     "sweeps.executors",
     "sweeps.search",
     "sweeps.watch",
     "sweeps.preview",
+    "sweeps.init",
     "sweeps.launch",
+    "sweeps.share",  # results that travel
     "analysis.statistics",
     "analysis.runs",
     "analysis.feature_gap",
     "analysis.tables",
     "analysis.plots",
     "analysis.report",
+    "analysis.site",
+    "analysis.paper",
     "analysis.search",
     "bench",
     "suite.cli",
 )
 """From the bottom up: a file imports from its own room and from those before it."""
-ANALYSIS_MAY_USE = {"suite.interface.errors", "suite.store.source", "suite.store.record"}
+ANALYSIS_MAY_USE = {
+    *("suite.interface.errors", "suite.store.cost", "suite.store.evaluations"),
+    *("suite.store.predictions", "suite.store.record", "suite.store.schema"),
+    *("suite.store.source", "suite.store.states"),
+}
 MOST_FILES = 16  # of one folder, besides its __init__.py
 
 

@@ -26,11 +26,15 @@ MEASURED = (
     "teacher_pooled",
     "inspect/original",
     "inspect/denoised",
+    "inspect/virtual_teacher",
 )
 """What the gap is measured on."""
-DRAWN = (*MEASURED, "inspect/trajectory", "inspect/trajectory_nll")
+TRAJECTORY = ("inspect/trajectory", "inspect/trajectory_nll")
+DRAWN = (*MEASURED, *TRAJECTORY)
 
 
+STAGE = "_stage"
+"""``heldout/student_stage0`` ... are features of stages."""
 MISSING = "is missing"
 """How the reason ends where a file is not there."""
 
@@ -45,13 +49,34 @@ def read(path: Path, run_id: str, names: Sequence[str]) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as file:
             if "run_id" in file.files and str(file["run_id"]) != run_id:
                 raise UnusableError(f"{_name(path)} is of run {file['run_id']}")
-            there = [f"{split}/{name}" for split in SPLITS for name in names]
-            found = {name: file[name] for name in there if name in file.files}
-            return {name: np.asarray(array, dtype=np.float64) for name, array in found.items()}
+            wanted = [f"{split}/{name}" for split in SPLITS for name in names]
+            arrays = {
+                name: np.asarray(file[name], dtype=np.float64)
+                for name in wanted
+                if name in file.files
+            }
+            return named_anew(arrays, guided=f"heldout/{TRAJECTORY[1]}" in file.files)
     except FileNotFoundError:
         raise UnusableError(f"{_name(path)} {MISSING}") from None
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError):
         raise UnusableError(f"{_name(path)} is damaged") from None
+
+
+def named_anew(arrays: dict[str, Array], *, guided: bool) -> dict[str, Array]:
+    """Arrays of files of version 0.1, which called a guided sample ``denoised``, as they are now.
+
+    ``guided``: the method guides its denoising, which only such methods' trajectories tell. Those
+    of that version end at another feature than the virtual teacher's and are left out.
+    """
+    if not guided or any(name.endswith("/virtual_teacher") for name in arrays):
+        return arrays
+    renamed = {
+        name.replace("inspect/denoised", "inspect/virtual_teacher"): array
+        for name, array in arrays.items()
+    }
+    return {
+        name: array for name, array in renamed.items() if name.partition("/")[2] not in TRAJECTORY
+    }
 
 
 def _name(path: Path) -> str:
@@ -101,15 +126,35 @@ def sources(runs: pd.DataFrame) -> list[Source]:
     for *place, teacher, directory, run_id in rows:
         if isinstance(teacher, str):
             lenders.setdefault(tuple(place), (directory, run_id))
-    found = []
+    chosen = []
     for *place, teacher, directory, run_id in rows:
         own = (directory, run_id)
         lender = own if isinstance(teacher, str) else lenders.get(tuple(place), own)
-        found.append(Source(*own, *lender))
-    return found
+        chosen.append(Source(*own, *lender))
+    return chosen
+
+
+def stages(path: Path, run_id: str) -> tuple[list[Array], list[Array]]:
+    """Features of all stages of student and of teacher on held-out images, shallow to deep.
+
+    Both empty where the run kept none. Raises :class:`UnusableError`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = [name.removeprefix("heldout/") for name in file.files if STAGE in name]
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        raise UnusableError(f"{_name(path)} is missing or damaged") from None
+    arrays = read(path, run_id, names)
+
+    def of(network: str) -> list[Array]:
+        own = [name for name in names if name.startswith(f"{network}{STAGE}")]
+        own.sort(key=lambda name: int(name.removeprefix(f"{network}{STAGE}")))
+        return [arrays[f"heldout/{name}"] for name in own]
+
+    return of("student"), of("teacher")
 
 
 def epochs_kept(directory: Path) -> dict[int, Path]:
     """Epoch -> file, for the epochs after which a run kept its features."""
-    found = {path.stem.removeprefix("features-"): path for path in directory.glob("features-*.npz")}
-    return {int(name): path for name, path in sorted(found.items()) if name.isdigit()}
+    kept = {path.stem.removeprefix("features-"): path for path in directory.glob("features-*.npz")}
+    return {int(name): path for name, path in sorted(kept.items()) if name.isdigit()}

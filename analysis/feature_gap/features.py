@@ -18,29 +18,51 @@ from numpy.typing import ArrayLike, NDArray
 from suite.interface.errors import UserError
 
 Array = NDArray[np.float64]
+HALVINGS = 2
+"""Times that :func:`corrected_frechet` splits the images."""
 
 
 class FeatureError(UserError):
     """The arrays do not fit each other."""
 
 
-def linear_cka(x: ArrayLike, y: ArrayLike) -> float:
-    """Linear centred kernel alignment of x [M, D] and y [M, P]; 1 = equal up to rotation and scale.
+def debiased_cka(x: ArrayLike, y: ArrayLike) -> float:
+    """Linear centred kernel alignment of x [M, D] and y [M, P] from the unbiased HSIC.
 
-    ||Y'X||_F^2 / (||X'X||_F ||Y'Y||_F) of centred features (Kornblith et al. 2019, eq. 3), in
-    [0, 1], no unit. Invariant to orthogonal maps and isotropic scale, not to every linear map; of
-    independent features it is about D P / M / (effective ranks), not 0. NaN for constant features.
+    HSIC(x, y) / sqrt(HSIC(x, x) HSIC(y, y)), each as Song et al. 2012 (JMLR 13, eq. 4) estimate
+    it (Nguyen et al. 2021, arXiv 2010.15327). 1 = equal up to rotation and scale, about 0 (also
+    slightly negative) for independent features of any width, no unit. NaN for constant features.
+    """
+    return cka_of(*(parts.mean() for parts in hsic_parts(x, y)))
+
+
+def cka_of(cross: float, own_x: float, own_y: float) -> float:
+    """From HSIC(x, y), HSIC(x, x) and HSIC(y, y)."""
+    return float(cross / np.sqrt(own_x * own_y)) if own_x > 0 and own_y > 0 else float("nan")
+
+
+def hsic_parts(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array, Array]:
+    """What each image adds to HSIC(x, y), HSIC(x, x) and HSIC(y, y), their means: three [M].
+
+    Raises :class:`FeatureError` for fewer than 4 images.
     """
     a, b = _paired(x, y)
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    if len(a) < min(a.shape[1], b.shape[1]):  # the same figure from M x M Gram matrices
-        left, right = a @ a.T, b @ b.T
-        cross = float((left * right).sum())
-        scale = float(np.linalg.norm(left) * np.linalg.norm(right))
-    else:
-        cross = float((np.linalg.norm(b.T @ a)) ** 2)
-        scale = float(np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
-    return cross / scale if scale > 0 else float("nan")
+    if len(a) < 4:
+        raise FeatureError(f"debiased CKA needs at least 4 images, got {len(a)}")
+    left, right = _u_centred(a), _u_centred(b)
+    sides = ((left, right), (left, left), (right, right))
+    cross, own_x, own_y = (np.einsum("ij,ij->i", *pair) / (len(a) - 3) for pair in sides)
+    return cross, own_x, own_y
+
+
+def _u_centred(x: Array) -> Array:
+    """Gram matrix of x [M, D] without its diagonal, all its rows summing to 0: [M, M]."""
+    centred = x - x.mean(axis=0)
+    gram: Array = centred @ centred.T
+    own, images = np.diag(gram).copy(), len(x)
+    gram += (own[:, None] + own) / (images - 2) - own.sum() / ((images - 1) * (images - 2))
+    np.fill_diagonal(gram, 0.0)
+    return gram
 
 
 def median_bandwidth(reference: ArrayLike) -> float:
@@ -50,31 +72,15 @@ def median_bandwidth(reference: ArrayLike) -> float:
     return float(np.sqrt(np.median(distances)))
 
 
-def mmd(x: ArrayLike, y: ArrayLike, bandwidth: float, *, paired: bool = False) -> float:
-    """Unbiased squared maximum mean discrepancy with k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2)).
-
-    x [M, D], y [N, D]: mean k(x, x') + mean k(y, y') over different rows - 2 mean k(x, y) (Gretton
-    et al. 2012, eq. 3). About 0 (also slightly negative) for equal distributions, at most 2, no
-    unit. The bandwidth must be the same for all that is compared: take it from the teacher.
-    ``paired``: row i of both is the same image, see :func:`paired_mmd_parts`.
-    """
-    if paired:
-        return float(paired_mmd_parts(x, y, bandwidth).mean())
-    a, b = _same_width(x, y)
-    if len(a) < 2 or len(b) < 2:
-        raise FeatureError(f"mmd needs at least 2 rows, got {len(a)} and {len(b)}")
-    kernel = _gaussian_kernel(bandwidth)
-    inside_a = (kernel(a, a).sum() - len(a)) / (len(a) * (len(a) - 1))
-    inside_b = (kernel(b, b).sum() - len(b)) / (len(b) * (len(b) - 1))
-    return float(inside_a + inside_b - 2 * kernel(a, b).mean())
-
-
 def paired_mmd_parts(x: ArrayLike, y: ArrayLike, bandwidth: float) -> Array:
-    """What each image adds to the :func:`mmd` of pairs (row i of both is the same image): [M].
+    """What each image adds to the squared maximum mean discrepancy of x and y [M, D]: [M].
 
-    Mean over the other images j of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i); the mean
-    of the parts is unbiased, since k(x_i, y_i), whose sides are not independent, is left out
-    (Gretton et al. 2012, the form with h, below eq. 3).
+    k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2)); row i of both is the same image. The mean over the
+    other images j of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i); the mean of the parts
+    is the unbiased estimate, since k(x_i, y_i), whose sides are not independent, is left out
+    (Gretton et al. 2012, the form with h, below eq. 3). About 0 (also slightly negative) for equal
+    distributions, at most 2, no unit. Take the bandwidth from the teacher, the same for all that
+    is compared.
     """
     a, b = _same_width(x, y)
     if len(a) != len(b):
@@ -84,8 +90,8 @@ def paired_mmd_parts(x: ArrayLike, y: ArrayLike, bandwidth: float) -> Array:
     kernel = _gaussian_kernel(bandwidth)
     across = kernel(a, b)
     terms = kernel(a, a) + kernel(b, b) - across - across.T  # [M, M]
-    found: Array = (terms.sum(axis=1) - np.diag(terms)) / (len(a) - 1)
-    return found
+    parts: Array = (terms.sum(axis=1) - np.diag(terms)) / (len(a) - 1)
+    return parts
 
 
 def _gaussian_kernel(bandwidth: float) -> Callable[[Array, Array], Array]:
@@ -104,20 +110,46 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
     """Squared Fréchet (2-Wasserstein) distance between Gaussians fitted to x [M, D] and y [N, D].
 
     |mu_x - mu_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)) (Dowson and Landau 1982), at least 0, in
-    squared feature units. Biased upwards when M is not much larger than D: compare equal M only.
+    squared feature units. Biased upwards by about D / M; see :func:`corrected_frechet`.
     """
     a, b = _same_width(x, y)
-    left, right = _covariance(a), _covariance(b)
-    root = _square_root(left)
-    inner = np.linalg.eigvalsh(root @ right @ root)
-    cross = np.sqrt(np.clip(inner, 0, None)).sum()
     shift = float(((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum())
-    return max(0.0, shift + float(np.trace(left) + np.trace(right) - 2 * cross))
+    spread = total_variance(a) + total_variance(b)
+    return max(0.0, shift + spread - 2 * _trace_of_root(a, b))
+
+
+def _trace_of_root(a: Array, b: Array) -> float:
+    """tr((S_a S_b)^(1/2)) of the covariances of a [M, D] and b [N, D]."""
+    if min(len(a), len(b)) >= a.shape[1]:
+        root = _square_root(_covariance(a))
+        inner = np.linalg.eigvalsh(root @ _covariance(b) @ root)
+        return float(np.sqrt(np.clip(inner, 0, None)).sum())
+    # S = C^T C: the singular values of C_a C_b^T are the roots of the eigenvalues of S_a S_b
+    left, right = ((rows - rows.mean(axis=0)) / np.sqrt(max(1, len(rows) - 1)) for rows in (a, b))
+    return float(np.linalg.svd(left @ right.T, compute_uv=False).sum())
+
+
+def corrected_frechet(x: ArrayLike, y: ArrayLike, rng: np.random.Generator) -> float:
+    """:func:`frechet_distance` of x and y [M, D], rows of the same images, without its bias by 1/M.
+
+    Two sizes, M and M / 2, and a straight line in 1 / M through both, read off at 1 / M = 0: twice
+    the distance of all images minus the mean of that of halves (FID-infinity, Chong and Forsyth
+    2020, arXiv 1911.07023, with two sizes). ``rng`` splits the images into halves. About 0 (also
+    slightly negative) for equal distributions. What is left of the bias is of the order (D / M)^2.
+    """
+    a, b = _paired(x, y)
+    halves = [
+        frechet_distance(a[half], b[half])
+        for _ in range(HALVINGS)
+        for half in np.array_split(rng.permutation(len(a)), 2)
+    ]
+    return 2 * frechet_distance(a, b) - float(np.mean(halves))
 
 
 def total_variance(x: ArrayLike) -> float:
     """Trace of the covariance of x [M, D]: the unit in which distances become comparable."""
-    return float(np.trace(_covariance(_matrix(x))))
+    a = _matrix(x)
+    return float(((a - a.mean(axis=0)) ** 2).sum() / max(1, len(a) - 1))
 
 
 @dataclass(frozen=True)
@@ -144,11 +176,14 @@ def fit_linear_map(x: ArrayLike, y: ArrayLike, ridge: float = 1e-3) -> LinearMap
     a, b = _paired(x, y)
     a_mean, b_mean = a.mean(axis=0), b.mean(axis=0)
     a, b = a - a_mean, b - b_mean
-    gram = a.T @ a
-    penalty = ridge * np.trace(gram) / len(gram)
+    rows, width = a.shape
+    penalty = ridge * float((a**2).sum()) / width
     if penalty <= 0:  # constant features: nothing to map
-        return LinearMap(np.zeros((a.shape[1], b.shape[1])), a_mean, b_mean)
-    weight = np.linalg.solve(gram + penalty * np.eye(len(gram)), a.T @ b)
+        return LinearMap(np.zeros((width, b.shape[1])), a_mean, b_mean)
+    if rows < width:  # the same weight, from the smaller system
+        weight = a.T @ np.linalg.solve(a @ a.T + penalty * np.eye(rows), b)
+    else:
+        weight = np.linalg.solve(a.T @ a + penalty * np.eye(width), a.T @ b)
     return LinearMap(weight, a_mean, b_mean)
 
 
@@ -187,14 +222,8 @@ def angles(x: ArrayLike, y: ArrayLike) -> Array:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = (a * b).sum(axis=1) / norms
-    found: Array = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-    return found
-
-
-def norms(x: ArrayLike) -> Array:
-    """Euclidean norm of each row of x [M, D]: [M], feature units."""
-    found: Array = np.linalg.norm(_matrix(x), axis=1)
-    return found
+    degrees: Array = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return degrees
 
 
 def hash_agreement(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, bits: int = 2048) -> float:
@@ -246,18 +275,6 @@ def class_geometry(x: ArrayLike, y: ArrayLike, label: ArrayLike) -> float:
     if len(ours) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
-
-
-def effective_rank(x: ArrayLike) -> float:
-    """exp(entropy of the normalised eigenvalues of the covariance of x [M, D]), 1 to min(M, D).
-
-    Roy and Vetterli 2007. Collapsed features have a small one.
-    """
-    values = np.clip(np.linalg.eigvalsh(_covariance(_matrix(x))), 0, None)
-    if values.sum() <= 0:
-        return float("nan")
-    shares = values[values > 0] / values.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def _matrix(x: ArrayLike) -> Array:

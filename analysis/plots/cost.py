@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,42 +12,65 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from analysis.plots.style import COLUMN_INCHES, height_for, label_ends
+from analysis.plots.column import Column, ReportFigure
+from analysis.plots.forms.limits import arrow_at_edge, window
+from analysis.plots.style import COLUMN_INCHES, End, height_for, label_ends, tag, titled
+from analysis.runs import cost as costs
+from analysis.tables.cost import ALONE_TIME, SHARED_TIME
+
+MARKS = 600
+"""Single runs of a column that are drawn, at most: more marks hide each other."""
 
 
 def cost_against_accuracy(
     axes: Axes, runs: pd.DataFrame, colours: Mapping[str, str], markers: Mapping[str, str]
 ) -> Axes:
-    """Training time (log) against accuracy: ``label, train_seconds, accuracy``, a row per run.
+    """Training time (log) against accuracy: ``label, seconds, shared, accuracy``, a row per run.
 
-    Large marks are means of a method; thin lines lead to the names at the right.
+    Large marks are means of a method; thin lines lead to the names at the right. A method whose
+    time is the share of a pack says so where that of others is not.
     """
     ends = []
-    right = float(runs["train_seconds"].max())
-    left = float(runs["train_seconds"].min())
+    right = float(runs["seconds"].max()) * 1.25
+    left = float(runs["seconds"].min()) / 1.25
     axes.set_xscale("log")
-    axes.set_xlim(left / 1.25, right * 1.25)
+    axes.set_xlim(left, right)
+    limits = window(runs.groupby("label")["accuracy"].mean(), runs["accuracy"])
+    axes.set_ylim(limits)
     for name, of_method in runs.groupby("label", sort=False):
         label = str(name)
-        x, y = of_method["train_seconds"], of_method["accuracy"]
-        axes.plot(x, y, markers[label], color=colours[label], alpha=0.4, ms=3, mew=0)
-        mean = float(np.exp(np.log(x).mean())), float(y.mean())
-        axes.plot(*mean, markers[label], color=colours[label], ms=5.5, mew=0)
-        axes.plot([mean[0], right * 1.25], [mean[1]] * 2, color=colours[label], lw=0.4, alpha=0.5)
-        ends.append((label, mean[1], colours[label]))
-    low, high = axes.get_ylim()
-    margin = 0.06 * (high - low)
-    axes.set_ylim(low - margin, high + margin)
+        look: dict[str, Any] = {"color": colours[label]}
+        for _, run in of_method.head(most_marks(runs)).iterrows():
+            place = run["seconds"], run["accuracy"]
+            tag(axes.plot(*place, markers[label], alpha=0.4, ms=3, mew=0, **look), label, run)
+        x, y = (
+            float(np.exp(np.log(of_method["seconds"]).mean())),
+            float(of_method["accuracy"].mean()),
+        )
+        marks = arrow_at_edge(axes, x, y, limits, look, upright=True)
+        inside = limits.clip(y)
+        if not marks:
+            marks = axes.plot(x, y, markers[label], ms=5.5, mew=0, **look)
+        marks += axes.plot([x, right], [inside] * 2, lw=0.4, alpha=0.5, **look)
+        tag(marks, label)
+        mixed = of_method["shared"].any() and not runs["shared"].all()
+        text = f"{label} (shared)" if mixed else label
+        ends.append(End(text, inside, colours[label], label))
     label_ends(axes, ends)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: seconds_text(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    ticks = nice_seconds(left / 1.25, right * 1.25)
+    ticks = nice_seconds(left, right)
     axes.set_xticks(ticks)
     axes.minorticks_off()
-    packed = "packed" in runs and bool((runs["packed"] > 1).any())
-    axes.set_xlabel(f"training time of one student{' (share of its pack)' if packed else ''}")
+    share = " (shared)" if runs["shared"].all() else ""
+    axes.set_xlabel(f"training time of one student{share}")
     axes.set_ylabel("accuracy (%)")
     return axes
+
+
+def most_marks(runs: pd.DataFrame) -> int:
+    """How many runs of each method have a mark of their own."""
+    return max(1, MARKS // runs["label"].nunique())
 
 
 def cost_figure(
@@ -88,3 +112,32 @@ def seconds_text(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"
+
+
+def draw(column: Column) -> Figure | None:
+    """Two methods or more whose time is known."""
+    runs = column.with_accuracy(column.finished)
+    runs = runs.assign(seconds=costs.seconds_of(runs), shared=costs.shared(runs))
+    runs = runs[(runs["seconds"] > 0) & runs["accuracy"].notna()]
+    if runs["label"].nunique() < 2:
+        return None
+    return cost_figure(runs, titled(column.networks), column.colours, column.markers)
+
+
+def caption(column: Column) -> str:
+    """For the report."""
+    done = column.finished
+    shared = f" {SHARED_TIME}" if costs.shared(done).any() else ""
+    if costs.SECONDS in done and done[costs.SECONDS].notna().any():
+        shared = f" {ALONE_TIME}{shared}"
+    most = most_marks(column.finished)
+    if column.finished.groupby("label").size().max() > most:
+        shared = f" Of each method the first {most} runs are drawn; the means are of all.{shared}"
+    return (
+        f"accuracy on the {column.split} split against the time that one student takes to train: "
+        f"{column.runs_text(column.finished)}. Large marks are means of a method (geometric in "
+        f"time), small ones single runs, an arrow with its value is a mean far below.{shared}"
+    )
+
+
+FIGURES = (ReportFigure("cost", 20, draw, caption),)

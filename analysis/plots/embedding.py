@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,9 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.feature_gap import views
+from analysis.feature_gap.embed import pca_plane, tsne
 from analysis.feature_gap.features import Array, class_means
-from analysis.plots.style import DENOISED, FULL_INCHES, STUDENT, TEACHER
+from analysis.plots.column import Column, ReportFigure
+from analysis.plots.style import FULL_INCHES, STUDENT, TEACHER, VIEW_LOOKS, legend, tag
 
+TSNE_SEED = 0
 CLASSES = 10
 """Class means are drawn for so many classes at most."""
 
@@ -26,7 +30,8 @@ class Cloud:
     teacher: Array
     student: Array
     label: Array
-    denoised: Array | None = None
+    after: Mapping[str, Array] = field(default_factory=dict)
+    """Denoised features, by view."""
 
 
 def embedding(axes: Axes, cloud: Cloud, title: str) -> Axes:
@@ -34,8 +39,8 @@ def embedding(axes: Axes, cloud: Cloud, title: str) -> Axes:
     dots: dict[str, Any] = {"s": 3, "lw": 0, "rasterized": True}
     axes.scatter(*cloud.teacher.T, color=TEACHER, alpha=0.35, **dots)
     axes.scatter(*cloud.student.T, color=STUDENT, alpha=0.35, **dots)
-    if cloud.denoised is not None:
-        axes.scatter(*cloud.denoised.T, color=DENOISED, alpha=0.35, **dots)
+    for view, points in cloud.after.items():
+        axes.scatter(*points.T, color=VIEW_LOOKS[view][0], alpha=0.3, **dots)
     theirs, classes = class_means(cloud.teacher, cloud.label)
     ours, _ = class_means(cloud.student, cloud.label)
     for number, start, end in list(zip(classes, theirs, ours, strict=True))[:CLASSES]:
@@ -72,16 +77,17 @@ def embedding_figure(
     )
     for axes, (label, cloud) in zip(grid.flat, clouds.items(), strict=False):
         embedding(axes, cloud, label)
+        tag([axes], label)
     for axes in grid.flat[len(clouds) :]:
         axes.set_visible(False)
     _limit(grid.flat[0], clouds)
     figure.supxlabel(axis_names[0], fontsize=7)
     figure.supylabel(axis_names[1], fontsize=7)
-    shown = [("teacher", TEACHER), ("student", STUDENT)]
-    if any(cloud.denoised is not None for cloud in clouds.values()):
-        shown.append(("student, denoised", DENOISED))
-    handles = [Line2D([], [], color=c, marker="o", lw=0, ms=4, label=n) for n, c in shown]
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    shown = {"teacher": TEACHER, "student": STUDENT}
+    after = dict.fromkeys(view for cloud in clouds.values() for view in cloud.after)
+    shown |= {views.VIEWS[view]: VIEW_LOOKS[view][0] for view in after}
+    handles = [Line2D([], [], color=colour, marker="o", lw=0, ms=4) for colour in shown.values()]
+    legend(figure, handles, list(shown), loc="outside upper right")
     return figure
 
 
@@ -92,3 +98,81 @@ def _limit(axes: Axes, clouds: Mapping[str, Cloud]) -> None:
     margin = 0.08 * (high - low)
     axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
     axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+
+
+def draw_plane(column: Column) -> Figure | None:
+    """In the plane of the first teacher's features; one finished run per method."""
+    if not column.views:
+        return None
+    plane = pca_plane(next(iter(column.views.values()))[views.STUDENT].teacher)
+    clouds = {label: _cloud(of_label, plane) for label, of_label in column.views.items()}
+    names = [
+        f"teacher's principal axis {number + 1} ({share:.0%} of its variance)"
+        for number, share in enumerate(plane.explained)
+    ]
+    return embedding_figure(clouds, names)
+
+
+def _cloud(of_label: Mapping[str, views.View], place: Callable[[Array], Array]) -> Cloud:
+    student = of_label[views.STUDENT]
+    after = {name: place(of_label[name].mapped) for name in views.AFTER if name in of_label}
+    return Cloud(place(student.teacher), place(student.mapped), student.label.astype(int), after)
+
+
+def draw_tsne(column: Column) -> Figure | None:
+    """One joint t-SNE of the teacher and all students."""
+    if not column.with_tsne or not column.views:
+        return None
+    groups = {"teacher": next(iter(column.views.values()))[views.STUDENT].teacher}
+    for label, of_label in column.views.items():
+        groups |= {f"{label}|{name}": view.mapped for name, view in of_label.items()}
+    placed = tsne(groups, TSNE_SEED)
+    clouds = {
+        label: Cloud(
+            placed["teacher"],
+            placed[f"{label}|{views.STUDENT}"],
+            of_label[views.STUDENT].label.astype(int),
+            {it: placed[f"{label}|{it}"] for it in views.AFTER if it in of_label},
+        )
+        for label, of_label in column.views.items()
+    }
+    return embedding_figure(clouds, ["t-SNE axis 1", "t-SNE axis 2"])
+
+
+def caption_plane(column: Column) -> str:
+    """For the report."""
+    return (
+        f"{column.images_text()}, in the plane of the teacher's two principal axes; the student's "
+        f"features reach it through the best linear map from training images. {_numbers(column)}"
+    )
+
+
+def caption_tsne(column: Column) -> str:
+    """For the report."""
+    return (
+        f"joint t-SNE of teacher and student features of all methods: {column.images_text()}; "
+        "the student's through the best linear map from training images. Distances between far "
+        f"groups mean nothing. {_numbers(column)}"
+    )
+
+
+def _numbers(column: Column) -> str:
+    labels = [of_label[views.STUDENT].label for of_label in column.views.values()]
+    classes = np.unique(labels[0]).astype(int)
+    named = ", ".join(map(str, classes[:CLASSES]))
+    some = (
+        "all classes"
+        if len(classes) <= CLASSES
+        else f"{CLASSES} of {len(classes)} classes ({named})"
+    )
+    return (
+        f"Dots are images, of all classes. Numbers are the teacher's means of {some}; lines lead "
+        "to the student's. The outermost 0.5 % of the dots may lie outside."
+        f"{column.left_out_text()}"
+    )
+
+
+FIGURES = (
+    ReportFigure("embedding", 80, draw_plane, caption_plane),
+    ReportFigure("tsne", 81, draw_tsne, caption_tsne),
+)

@@ -1,4 +1,4 @@
-"""Critical-difference diagram: average ranks, and which methods are not told apart."""
+"""Over all pairs: average ranks with what is not told apart, and performance profiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.style import COLUMN_INCHES, FULL_INCHES
+from analysis.plots.column import Column, ReportFigure
+from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, tag
+from analysis.runs.over_pairs import complete_means, gains_of_runs
+from analysis.statistics import stats
 from analysis.statistics.stats import Array, Ranks
 
 NARROW = 10
@@ -81,3 +84,62 @@ def _scale(axes: Axes, count: int, difference: float) -> None:
         axes.text(1 + difference + 0.1, 1.35, text, ha="left", va="center", fontsize=7)
     axes.set_axis_off()
     axes.set_xlim(1 - 0.32 * (count - 1), count + 0.32 * (count - 1))
+
+
+MOST = 24
+"""Methods at most."""
+
+
+def draw(column: Column) -> Figure | None:
+    """Over all columns, one block each."""
+    means = complete_means(column.grid)
+    if not 3 <= means.shape[1] <= MOST or len(means) < 2:
+        return None
+    return rank_figure(stats.average_ranks(means.to_numpy()), list(map(str, means)), column.colours)
+
+
+def caption(column: Column) -> str:
+    """For the report."""
+    means = complete_means(column.grid)
+    return (
+        f"Average rank over {len(means)} columns of the accuracy table (1 is best), by the mean of "
+        "each over its runs; a bar joins methods whose ranks differ by less than the critical "
+        "difference (Nemenyi, 5 %). Methods that lack runs of a column are left out."
+    )
+
+
+def draw_profile(column: Column) -> Figure | None:
+    """Share of the runs of all columns whose gain is above what the axis says."""
+    grid = column.grid
+    base, gains = gains_of_runs(grid)
+    if len(grid.columns) < 2 or base is None or len(gains) < 2:
+        return None
+    figure, axes = plt.subplots(figsize=(COLUMN_INCHES, 2.3))
+    values = np.concatenate([stats.present(it) for it in gains.values()])
+    points = np.linspace(values.min(), values.max(), 101)
+    for number, (label, scores) in enumerate(gains.items()):
+        rng = np.random.default_rng(number)
+        shares, low, high = stats.performance_profile(scores, points, rng)
+        colour = column.colours[label]
+        tag(axes.plot(points, 100 * shares, color=colour, lw=1.0, label=label), label)
+        axes.fill_between(points, 100 * low, 100 * high, color=colour, alpha=0.12, lw=0)
+    axes.set_xlabel(f"gain over {base} (points)")
+    axes.set_ylabel("runs above (%)")
+    axes.legend(fontsize=6, frameon=False)
+    return figure
+
+
+def caption_of_profile(column: Column) -> str:
+    """For the report."""
+    base, _ = gains_of_runs(column.grid)
+    return (
+        f"Performance profiles (Agarwal et al. 2021): share of the runs of all "
+        f"{len(column.grid.columns)} columns whose gain over the mean of {base} in their column is "
+        "above the axis; bands: 95 % by the stratified bootstrap, each point alone."
+    )
+
+
+FIGURES = (
+    ReportFigure("ranks", 200, draw, caption, of_all=True),
+    ReportFigure("profiles", 201, draw_profile, caption_of_profile, of_all=True),
+)

@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.plots.style import COLUMN_INCHES
+from analysis.plots.column import Column, ReportFigure
+from analysis.plots.style import COLUMN_INCHES, titled
+from analysis.runs import variants
 from analysis.statistics import stats
 
 
@@ -82,3 +84,28 @@ def _name(option: str) -> str:
 
 def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def draw(column: Column) -> Figure | None:
+    """Of the first method whose runs form a grid of two options."""
+    if column.finished.empty:
+        return None
+    for method in dict.fromkeys(column.students["method"]):
+        own = column.students[column.students["method"] == method]
+        options = variants.grid_options(own)
+        if options is not None:
+            title = titled(f"{method}, {column.networks}")
+            return sensitivity_figure(column.with_accuracy(own), *options, title)
+    return None
+
+
+def caption(column: Column) -> str:
+    """For the report."""
+    return (
+        f"accuracy on the {column.split} split over two options of a method, mean ± standard "
+        "deviation over seeds; bold: the highest mean of those whose runs are all finished; "
+        "hatched: runs are missing."
+    )
+
+
+FIGURES = (ReportFigure("sensitivity", 30, draw, caption),)

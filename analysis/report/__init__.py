@@ -15,18 +15,17 @@ from analysis.report import page
 from analysis.runs.collect import Collected, collect
 from analysis.runs.grid import Grid, states_text
 from analysis.runs.records import FINISHED
-from analysis.tables import render, runs
-from analysis.tables.csv_table import to_csv
-from analysis.tables.latex import to_latex
-from analysis.tables.render import Table
+from analysis.tables import runs
+from analysis.tables.forms import files as table_files
+from analysis.tables.forms import render
+from analysis.tables.forms.render import Table
+from analysis.tables.inputs import Inputs
 from suite.interface.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.report.picture import Shown
 
 CACHE = ".cache"
-FORMS = {"md": render.to_markdown, "tex": to_latex, "csv": to_csv}
-"""Suffix -> form, for the files of a report."""
 
 
 class ReportError(UserError):
@@ -74,49 +73,92 @@ def build(
     :class:`analysis.runs.collect.CollectError` and :class:`ReportError`.
     """
     return write(
-        collect(runs_root, manifest, _writable(out) / CACHE / "records.json"), out, tsne=tsne
+        collect(runs_root, manifest, writable(out) / CACHE / "records.json"), out, tsne=tsne
     )
 
 
-def write(collected: Collected, out: Path, *, tsne: bool = False) -> Report:
-    """The report of what was collected, from wherever. Raises :class:`ReportError`."""
-    grid, out = Grid(collected), _writable(out)
-    if not grid.labels:
-        name = collected.experiment
-        raise ReportError(f"experiment {name}: no student run, so there is nothing to compare")
-    gaps = gap.gaps(collected, out / CACHE)
-    made = [
-        tables.accuracy(grid),
-        tables.holes(collected),
-        tables.published_figures(grid),
-        tables.differences(grid),
-        tables.comparisons(grid),
-        *tables.variants(grid),
-        *tables.sensitivity(grid),
-        tables.selection(grid),
-        tables.cost(grid),
-        tables.gaps(gaps.runs),
-        tables.gap_intervals(gaps.runs),
-        tables.gap_holes(gaps),
-    ]
-    shown = [table for table in made if table is not None and table.rows]
-    files = _write_tables(shown, out / "tables")
-    every_run = out / "runs.csv"
-    every_run.write_text(runs.to_csv(collected), encoding="utf-8")
-    pictures, faults = _draw(grid, gaps, out / "figures", tsne)
+@dataclass(frozen=True)
+class Parts:
+    """What pages show: tables and figures, and the files that were written for them."""
+
+    grid: Grid
+    tables: Sequence[Table]
+    pictures: Sequence[Shown]
+    files: tuple[Path, ...]
+    faults: tuple[str, ...]
+
+
+def write(
+    collected: Collected,
+    out: Path,
+    *,
+    tsne: bool = False,
+    frame: page.Frame = page.ALONE,
+    gaps: gap.Gaps | None = None,
+) -> Report:
+    """The report of what was collected, from wherever.
+
+    Args:
+        collected: The runs.
+        out: Folder of the report.
+        tsne: Adds a joint t-SNE to the embedding.
+        frame: Where the page stands, if it is one of a site.
+        gaps: What was measured of the runs' features; measured here unless told.
+
+    Returns:
+        What was made.
+
+    Raises:
+        ReportError: There is no student, or ``out`` cannot be written.
+    """
+    made = parts(collected, out, tsne=tsne, gaps=gaps)
     index = out / "index.html"
-    index.write_text(page.html(collected, grid, shown, pictures, out), encoding="utf-8")
-    first = [table for table in shown if table.name in ("accuracy", "holes")]
+    text = page.html(collected, made.grid, made.tables, made.pictures, out, frame)
+    index.write_text(text, encoding="utf-8")
+    first = [table for table in made.tables if table.name in ("accuracy", "holes")]
     return Report(
         tables=tuple(render.to_text(table) for table in first),
-        files=(*files, every_run, *(path for it in pictures for path in it.files), index),
+        files=(*made.files, index),
         index=index,
-        summary=_summary(collected),
-        faults=faults,
+        summary=summary(collected),
+        faults=made.faults,
     )
 
 
-def _writable(out: Path) -> Path:
+def parts(
+    collected: Collected,
+    out: Path,
+    *,
+    tsne: bool = False,
+    gaps: gap.Gaps | None = None,
+) -> Parts:
+    """Tables and figures as files in ``out``; see :func:`write`."""
+    grid, out = Grid(collected), writable(out)
+    check(grid)
+    gaps = gap.gaps(collected, out / CACHE) if gaps is None else gaps
+    shown = list(tables.all_tables(Inputs(grid, gaps)))
+    files = table_files.write(shown, out / "tables")
+    tidy = [
+        runs.write(collected, out / "runs.csv"),
+        runs.write_features(gaps, out / "features.csv"),
+    ]
+    from analysis.report import drawing, figures, picture  # matplotlib takes half a second to load
+
+    to_draw = figures.Pictures(grid, gaps, with_tsne=tsne)
+    pictures = drawing.draw_all(to_draw, out / "figures")
+    drawn = (path for shown_picture in pictures for path in shown_picture.files)
+    return Parts(grid, shown, pictures, (*files, *tidy, *drawn), tuple(picture.faults(pictures)))
+
+
+def check(grid: Grid) -> None:
+    """Raises :class:`ReportError` where there is no student."""
+    if not grid.labels:
+        name = grid.collected.experiment
+        raise ReportError(f"experiment {name}: no student run, so there is nothing to compare")
+
+
+def writable(out: Path) -> Path:
+    """The folder, made where it is missing. Raises :class:`ReportError`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
@@ -127,29 +169,8 @@ def _writable(out: Path) -> Path:
     return out
 
 
-def _write_tables(made: Sequence[Table], folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in (path for suffix in FORMS for path in folder.glob(f"*.{suffix}")):
-        old.unlink()  # a table of an earlier report must not pass for one of this
-    files = []
-    for table in made:
-        for suffix, form in FORMS.items():
-            path = folder / f"{table.name}.{suffix}"
-            path.write_text(form(table), encoding="utf-8")
-            files.append(path)
-    return files
-
-
-def _draw(
-    grid: Grid, gaps: gap.Gaps, folder: Path, tsne: bool
-) -> tuple[list[Shown], tuple[str, ...]]:
-    from analysis.report import drawing, figures, picture  # matplotlib takes half a second to load
-
-    shown = drawing.draw_all(figures.Pictures(grid, gaps, with_tsne=tsne), folder)
-    return shown, tuple(picture.faults(shown))
-
-
-def _summary(collected: Collected) -> str:
+def summary(collected: Collected) -> str:
+    """``12 of 19 runs finished (2 failed)``"""
     runs = collected.runs.drop_duplicates("directory")
     counts = {str(k): int(v) for k, v in runs["state"].value_counts().items()}
     text = f"{counts.get(FINISHED, 0)} of {len(runs)} runs finished"

@@ -25,14 +25,20 @@ def draw_all(pictures: Pictures, folder: Path) -> list[Shown]:
         drawn = [draw_column(pictures, number, folder) for number in range(count)]
     else:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-            waiting = [pool.submit(draw_column, pictures, n, folder) for n in range(count)]
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread) as pool:
+            waiting = [pool.submit(draw_column, pictures.only(n), n, folder) for n in range(count)]
             drawn = [future.result() for future in waiting]
     return [*(shown for column in drawn for shown in column), *draw(pictures.of_all(), folder)]
 
 
-def _one_thread() -> None:
-    """The processes share the cores already."""
+def draw_of_all(pictures: Pictures, folder: Path) -> list[Shown]:
+    """Draw those that take all columns together, and no others."""
+    clear(folder)
+    return draw(pictures.of_all(), folder)
+
+
+def one_thread() -> None:
+    """What each of several processes begins with: they share the cores already."""
     threadpool_limits(1, user_api="blas")
 
 

@@ -1,25 +1,38 @@
-"""The report as one self-contained HTML page: no network, pictures inside, filters in plain JS."""
+"""The report as one self-contained HTML page: no network, figures inside, plain script."""
 
 from __future__ import annotations
 
-import base64
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jinja2
 from markupsafe import Markup
 
 from analysis.report.prose import paragraphs
+from analysis.report.run_list import LISTED, listed
+from analysis.report.svg import inline
 from analysis.runs.collect import Collected
 from analysis.runs.grid import Grid
 from analysis.runs.records import FINISHED
-from analysis.tables import render, runs
-from analysis.tables.render import Table
+from analysis.tables.forms import render
+from analysis.tables.forms.render import Table
 
-FULL_PIXELS = 6.9 * 220
-"""Width of a picture over two text columns."""
+
+class Frame(NamedTuple):
+    """Where a page of a site stands; a report that stands alone holds style and script itself."""
+
+    root: str | None = None
+    """From the page to the site's folder, such as ``../``; None for a page that stands alone."""
+    menu: Sequence[tuple[str, str]] = ()
+    """Name and address of other pages."""
+    refresh_seconds: int = 0
+    """After so long the page asks for itself again; 0: never."""
+
+
+ALONE = Frame()
 
 
 class ShownPicture(Protocol):
@@ -38,7 +51,7 @@ class ShownPicture(Protocol):
         """The pair it belongs to, empty for all."""
 
     @property
-    def png(self) -> Path:
+    def svg(self) -> Path:
         """The file."""
 
     @property
@@ -52,49 +65,59 @@ def html(
     tables: Sequence[Table],
     pictures: Sequence[ShownPicture],
     folder: Path,
+    frame: Frame = ALONE,
 ) -> str:
     """The page as text, for ``folder``: from there it links to files of the report and to runs."""
-    environment = jinja2.Environment(
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=collected.experiment,
+            frame=frame,
+            command=collected.command,
+            note=paragraphs(collected.note),
+            runs=listed(collected.runs[:LISTED], collected, folder),
+            run_count=len(collected.runs),
+            facts=facts(collected),
+            methods=grid.labels,
+            pairs=list(dict.fromkeys(key.pair for key in grid.columns)),
+            tables=table_parts(tables),
+            pictures=picture_parts(pictures),
+        )
+    )
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Where the templates of all pages are."""
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("analysis", "report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("page.html.jinja").render(
-        experiment=collected.experiment,
-        command=collected.command,
-        note=paragraphs(collected.note),
-        runs=runs.listed(collected, folder),
-        run_count=len(collected.runs),
-        facts=facts(collected),
-        methods=grid.labels,
-        pairs=list(dict.fromkeys(key.pair for key in grid.columns)),
-        tables=[
-            {"name": table.name, "title": table.title, "html": Markup(render.to_html(table))}
-            for table in tables
-        ],
-        pictures=[
-            {
-                "name": picture.name,
-                "caption": picture.caption,
-                "pair": picture.pair,
-                "fault": picture.fault,
-                **({} if picture.fault else _image(picture.png)),
-            }
-            for picture in pictures
-        ],
+        trim_blocks=True,
     )
 
 
-def _image(png: Path) -> dict[str, object]:
-    """The picture's bytes, and its share of the page: letters are equally large in pictures of one
-    and two columns.
-    """
-    content = png.read_bytes()
-    width = int.from_bytes(content[16:20], "big")  # pixels, from the PNG's header
-    return {
-        "width": min(100, round(100 * width / FULL_PIXELS)),
-        "data": base64.b64encode(content).decode(),
-    }
+def table_parts(tables: Sequence[Table]) -> list[dict[str, object]]:
+    """What the template shows of each table."""
+    return [
+        {"name": table.name, "title": table.title, "html": Markup(render.to_html(table))}
+        for table in tables
+    ]
+
+
+def picture_parts(pictures: Sequence[ShownPicture]) -> list[dict[str, object]]:
+    """What the template shows of each figure; letters are equally large in all of them."""
+    parts = []
+    for picture in pictures:
+        part: dict[str, object] = {
+            name: getattr(picture, name) for name in ("name", "caption", "pair", "fault")
+        }
+        if not picture.fault:
+            drawing, part["width"] = inline(picture.svg, picture.caption)
+            part["svg"] = Markup(drawing)
+        parts.append(part)
+    return parts
 
 
 def facts(collected: Collected) -> dict[str, str]:

@@ -20,7 +20,8 @@ class Picture:
 
     name: str
     """Stem of its files."""
-    caption: str
+    caption: str | Callable[[], str]
+    """What it shows; a function is called once the figure is drawn."""
     draw: Callable[[], Figure | None]
     """None when there turns out to be nothing to show."""
     pair: str = ""
@@ -36,25 +37,26 @@ class Shown:
     pair: str
     pdf: Path
     png: Path
+    svg: Path
     fault: str = ""
     """Why it could not be drawn, in one line: then ``files`` holds the traceback alone."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """What was written."""
-        return (self.pdf.with_suffix(TRACEBACK),) if self.fault else (self.pdf, self.png)
+        return (self.pdf.with_suffix(TRACEBACK),) if self.fault else (self.pdf, self.png, self.svg)
 
 
 def clear(folder: Path) -> None:
     """Make the folder, without the pictures of an earlier report: they must not pass for new."""
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("*.pdf", "*.png", f"*{TRACEBACK}"):
+    for pattern in ("*.pdf", "*.png", "*.svg", f"*{TRACEBACK}"):
         for old in folder.glob(pattern):
             old.unlink()
 
 
 def draw(pictures: Iterable[Picture], folder: Path) -> list[Shown]:
-    """Write every picture that has something to show as PDF and PNG.
+    """Write every picture that has something to show as PDF, PNG and SVG.
 
     An exception ends its own picture only: it becomes :attr:`Shown.fault`, and its traceback a
     file beside the pictures.
@@ -71,27 +73,18 @@ def faults(shown: Sequence[Shown]) -> list[str]:
 
 def _draw(picture: Picture, folder: Path) -> Shown | None:
     stem = folder / picture.name
-    shown = Shown(
-        picture.name,
-        picture.caption,
-        picture.pair,
-        stem.with_suffix(".pdf"),
-        stem.with_suffix(".png"),
-    )
+    files = stem.with_suffix(".pdf"), stem.with_suffix(".png"), stem.with_suffix(".svg")
     try:
         figure = picture.draw()
         if figure is None:
             return None
         save(figure, stem)
+        caption = picture.caption if isinstance(picture.caption, str) else picture.caption()
+        return Shown(picture.name, caption, picture.pair, *files)
     except Exception as error:  # noqa: BLE001  (named on the page; the other pictures go on)
-        return _with_fault(shown, error)
-    return shown
-
-
-def _with_fault(shown: Shown, error: Exception) -> Shown:
-    for path in (shown.pdf, shown.png):
-        path.unlink(missing_ok=True)  # half written
-    text = "".join(traceback.format_exception(error))
-    shown.pdf.with_suffix(TRACEBACK).write_text(text, encoding="utf-8")
-    message = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    return Shown(shown.name, shown.caption, shown.pair, shown.pdf, shown.png, message)
+        for path in files:
+            path.unlink(missing_ok=True)  # half written
+        text = "".join(traceback.format_exception(error))
+        stem.with_suffix(TRACEBACK).write_text(text, encoding="utf-8")
+        message = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        return Shown(picture.name, picture.name, picture.pair, *files, message)

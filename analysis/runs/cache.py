@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
 
+from analysis.runs.texts import SharedTexts
 from suite.store import source
+from suite.store.record import write_atomically
 
 FILES = ("config.json", "result.json", "failure.json", "metrics.jsonl")
 PACKAGES = dict.fromkeys(("analysis", "suite"), source.ROOT)
@@ -58,7 +59,9 @@ class FactsCache:
         self._maker = maker
         self._rows = rows or {}
         self._states = states or []
-        self._columns = columns or {}
+        self._texts = SharedTexts()
+        found = columns or {}
+        self._columns = {name: self._texts.all(name, found.pop(name)) for name in list(found)}
 
     @classmethod
     def load(cls, path: Path | None, maker: str) -> Self:
@@ -86,11 +89,7 @@ class FactsCache:
             "states": self._states,
             "columns": self._columns,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w") as file:
-            file.write(json.dumps(content, separators=(",", ":")))
-        Path(temporary).replace(path)
+        write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
 
     def has(self, directory: str, state: FileState) -> bool:
         """True if the facts of ``directory`` are known for exactly these files."""
@@ -111,7 +110,7 @@ class FactsCache:
         for name, value in facts.items():
             if name not in self._columns:
                 self._columns[name] = [None] * len(self._states)
-            self._columns[name][row] = value
+            self._columns[name][row] = self._texts.one(name, value)
 
     def frame(self, directories: Sequence[str]) -> pd.DataFrame:
         """Facts of these directories, indexed by them.

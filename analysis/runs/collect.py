@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs import origin
+from analysis.runs import cost, origin
 from analysis.runs.cache import Facts, FactsCache, FileState, file_state
-from analysis.runs.records import CONFLICT, DAMAGED, FINISHED, Rows, read_facts, read_metrics
+from analysis.runs.records import CONFLICT, DAMAGED, FINISHED, Rows, read_facts
+from analysis.runs.texts import SharedTexts
 from suite.interface.errors import UserError
+from suite.store.cost import FILE
+from suite.store.record import read_rows
 
-CELL = ["dataset", "recipe", "pair", "label", "seed"]
-"""What makes a run one entry of a table; recipes are never mixed."""
+CELL = ["dataset", "recipe", "pair", "label", "seed", "teacher_seed"]
+"""What makes a run one entry of a table; recipes are never mixed, teachers are kept apart."""
 ENTRY = {
     "run_id": str,
     "directory": str,
@@ -35,7 +38,11 @@ ENTRY = {
     "seed": int,
 }
 """What the manifest must say of every run."""
+CONFLICTS = "conflicts"
+"""In an experiment's folder: results that ``dskd-bench merge`` has set apart."""
 THREADS = 8  # reading thousands of small files waits for the file system, NFS above all
+
+READ_AHEAD = 1000  # records in memory before they have become columns
 
 
 class CollectError(UserError):
@@ -51,8 +58,8 @@ class Collected:
     note: str
     runs: pd.DataFrame
     """One row per manifest entry: the manifest's columns, ``state``, ``reason``, what
-    :func:`analysis.runs.origin.mark` adds, and the flattened record (``last/test/top1_percent``,
-    ``train_seconds``, ``parameters/deploy`` ...)."""
+    :func:`analysis.runs.origin.mark` and :func:`analysis.runs.cost.add` add, and the flattened
+    record (``last/test/top1_percent``, ``train_seconds``, ``parameters/deploy`` ...)."""
     runs_root: Path
     rows_of: Callable[[str], Rows]
     """Directory of a run -> its rows of metrics, one an epoch."""
@@ -74,7 +81,7 @@ class MetricsFiles:
 
     def __call__(self, directory: str) -> Rows:
         """Rows of the run in ``directory``."""
-        return read_metrics(self.runs_root / directory / "metrics.jsonl")
+        return read_rows(self.runs_root / directory / "metrics.jsonl")
 
 
 def collect(
@@ -86,21 +93,15 @@ def collect(
     The same run in several experiments counts once, from where it is finished. Raises
     :class:`CollectError` for an unreadable manifest; a fault in a run is a row's state.
     """
-    paths = [manifest] if isinstance(manifest, Path) else manifest
-    contents = [_read_manifest(path) for path in paths]
-    entries = pd.DataFrame(
-        [
-            {"dataset": content["dataset"], **entry}
-            for content in contents
-            for entry in content["runs"]
-        ]
-    )
+    manifests = [manifest] if isinstance(manifest, Path) else manifest
+    contents, entries = _expected(manifests)
     name_datasets(entries)
     facts = _facts(runs_root, entries["directory"].unique().tolist(), cache)
     runs = entries.join(facts, on="directory")
     _distrust(runs)
     runs = _each_once(runs)
     judge(runs, origin.of_files(runs, runs_root))
+    runs = cost.add(runs, (path.with_name(FILE) for path in manifests))
     return Collected(
         experiment=" + ".join(str(content["experiment"]) for content in contents),
         command="\n".join(filter(None, (str(it.get("command", "")) for it in contents))),
@@ -130,6 +131,24 @@ def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
     place = ["run_id", "recipe", "pair", "label"]
     kept = runs.loc[unfinished.index].drop_duplicates(subset=place).index
     return runs.loc[kept.sort_values()].reset_index(drop=True)
+
+
+def _expected(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """What the manifests say of themselves, and a row for each run of any of them."""
+    contents, texts = [], SharedTexts()
+    columns: dict[str, list[Any]] = {}
+    count = 0
+    for path in paths:
+        content = _read_manifest(path)
+        contents.append(content)
+        entries = [{"dataset": content["dataset"], **entry} for entry in content.pop("runs")]
+        for name in dict.fromkeys(name for entry in entries for name in entry):
+            column = columns.setdefault(name, [np.nan] * count)
+            column += texts.all(name, (entry.get(name, np.nan) for entry in entries))
+        count += len(entries)
+        for column in columns.values():
+            column += [np.nan] * (count - len(column))
+    return contents, pd.DataFrame(columns)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -177,9 +196,10 @@ def _facts(runs_root: Path, directories: Sequence[str], cache: Path | None) -> p
         return read_facts(runs_root / item[0], item[1])
 
     with ThreadPoolExecutor(THREADS) as pool:
-        fresh = list(pool.map(read, stale))
-    for (directory, state), facts in zip(stale, fresh, strict=True):
-        known.put(directory, state, facts)
+        for start in range(0, len(stale), READ_AHEAD):
+            part = stale[start : start + READ_AHEAD]
+            for (directory, state), facts in zip(part, pool.map(read, part), strict=True):
+                known.put(directory, state, facts)
     if stale and cache is not None:
         known.save(cache)
     return known.frame(directories)
@@ -200,17 +220,39 @@ def _distrust(runs: pd.DataFrame) -> None:
 
 
 def judge(runs: pd.DataFrame, sources: origin.Sources) -> None:
-    """Mark conflicting runs, and those made by other code (:func:`analysis.runs.origin.mark`)."""
+    """Mark conflicting runs, and those made by other code or taught by another teacher
+    (:func:`analysis.runs.origin.mark`, :func:`analysis.runs.origin.mark_teachers`).
+    """
     _mark_conflicts(runs)
     origin.mark(runs, sources)
+    origin.mark_teachers(runs)
 
 
 def _mark_conflicts(runs: pd.DataFrame) -> None:
     students = runs["role"] == "student"
-    ids = runs[students].groupby(CELL)["run_id"].transform("nunique")
+    cell = [name for name in CELL if name in runs]  # older manifests name no teacher's seed
+    ids = runs[students].groupby(cell, dropna=False)["run_id"].transform("nunique")
     clash = students & (ids.reindex(runs.index, fill_value=0) > 1)
-    runs.loc[clash, "reason"] = "two different runs claim this label, pair, recipe and seed"
+    runs.loc[clash, "reason"] = (
+        "two different runs claim this label, pair, recipe, seed and teacher"
+    )
     runs.loc[clash, "state"] = CONFLICT
+
+
+def set_apart(runs: pd.DataFrame, runs_root: Path) -> pd.DataFrame:
+    """The rows of runs of which a merge has met another result, with the place of that.
+
+    The result in the run's own folder counts; the other one is in ``conflicts/`` beside it.
+    """
+    folders = {Path(directory).parent for directory in runs["directory"].unique()}
+    others = [path for name in folders for path in (runs_root / name / CONFLICTS).glob("*-*")]
+    rows = []
+    for path in sorted(others):
+        of_run = runs[runs["run_id"] == path.name.partition("-")[0]].head(1)
+        place = str(path.relative_to(runs_root))
+        reason = "another result of a finished run, which counts in its place"
+        rows.append(of_run.assign(state=CONFLICT, directory=place, reason=reason))
+    return pd.concat(rows) if rows else runs.head(0)
 
 
 def epochs(collected: Collected, runs: pd.DataFrame, keep: Callable[[str], bool]) -> pd.DataFrame:

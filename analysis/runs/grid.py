@@ -1,4 +1,7 @@
-"""Runs arranged as methods x columns x seeds, with the holes kept.
+"""Runs arranged as methods x columns x replicates, with the holes kept.
+
+A replicate is a seed of the student and, where an experiment has several teachers of one
+architecture, the seed of its teacher. Runs without a teacher stand beside the first.
 
 A column is one (dataset, recipe, pair); runs of different recipes never share one.
 """
@@ -6,7 +9,8 @@ A column is one (dataset, recipe, pair); runs of different recipes never share o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,6 +21,7 @@ from analysis.runs.collect import Collected
 from analysis.runs.records import FINISHED
 from analysis.statistics import stats
 from analysis.statistics.stats import Array
+from suite.store.states import apart
 
 TEST, VALIDATION = "last/test/top1_percent", "last/val/top1_percent"
 
@@ -34,10 +39,13 @@ class GridCell:
     """The runs of one method in one column."""
 
     scores: Array
-    """[S] by seed; NaN where there is no trusted result."""
+    """[S] by replicate; NaN where there is no trusted result."""
     states: dict[str, int]
     """How many of the expected runs are in which state."""
     stale: int
+    """Runs made by other code than most."""
+    other_teacher: int = 0
+    """Runs taught by other weights than most of their column."""
 
     @property
     def n(self) -> int:
@@ -65,11 +73,18 @@ class Grid:
             ColumnKey(*key)
             for key in students[["dataset", "recipe", "pair"]].itertuples(index=False)
         ]
+        students["replicate"] = _replicates(students)
         self.students = students
         self.labels: list[str] = list(dict.fromkeys(students["label"]))
         self.columns: list[ColumnKey] = list(dict.fromkeys(students["column"]))
         self.seeds: list[int] = sorted(set(students["seed"]))
+        self.replicates: list[tuple[int, int]] = sorted(set(students["replicate"]))
         self._by_cell = dict(list(students.groupby(["label", "column"], sort=False)))
+        self._by_column: dict[Any, pd.DataFrame] = dict(
+            list(students.groupby("column", sort=False))
+        )
+        self._methods = dict(zip(students["label"][::-1], students["method"][::-1], strict=True))
+        self._cells: dict[tuple[str, ColumnKey, str], GridCell] = {}
 
     def figure_of(self, column: ColumnKey) -> str:
         """What is reported of a column: test accuracy of the last epoch; validation accuracy if
@@ -94,23 +109,60 @@ class Grid:
         found: pd.DataFrame = self._by_cell.get((label, column), self.students.iloc[:0])
         return found
 
+    def students_of(self, column: ColumnKey) -> pd.DataFrame:
+        """The runs of a column, finished or not."""
+        found: pd.DataFrame = self._by_column.get(column, self.students.iloc[:0])
+        return found
+
+    def only(self, column: ColumnKey) -> Grid:
+        """This grid with the runs of one column alone, as a process that draws it needs them.
+
+        Names of rows and columns stay those of the whole.
+        """
+        part = copy(self)
+        part._figures, part._models = self._figures, self._models
+        part.collected = self.collected_of(column)
+        part.students = self.students_of(column)
+        part._by_column = {column: part.students}
+        part._by_cell = {key: runs for key, runs in self._by_cell.items() if key[1] == column}
+        part._cells = {key: cell for key, cell in self._cells.items() if key[1] == column}
+        return part
+
+    def collected_of(self, column: ColumnKey) -> Collected:
+        """The runs of one column, and its teachers."""
+        own = self.students_of(column)
+        joined = own["teacher_run_id"].dropna().unique() if "teacher_run_id" in own else ()
+        taught = [run_id for some in joined for run_id in apart(some)]
+        runs = self.collected.runs
+        teachers = (runs["role"] == "teacher") & runs["run_id"].isin(taught)
+        rows = runs[runs.index.isin(own.index) | teachers].reset_index(drop=True)
+        return replace(self.collected, runs=rows)
+
     def cell(self, label: str, column: ColumnKey, figure: str | None = None) -> GridCell:
-        """Scores by seed and the states of the runs."""
-        runs = self.runs(label, column)
+        """Scores by replicate and the states of the runs."""
         name = figure or self.figure_of(column)
+        key = label, column, name
+        if key not in self._cells:
+            self._cells[key] = self._cell(label, column, name)
+        return self._cells[key]
+
+    def _cell(self, label: str, column: ColumnKey, name: str) -> GridCell:
+        runs = self.runs(label, column)
         done = runs[runs["state"] == FINISHED]
-        by_seed = dict(zip(done["seed"], done[name], strict=True)) if name in done else {}
-        scores = np.array([by_seed.get(seed, np.nan) for seed in self.seeds], dtype=np.float64)
+        known = dict(zip(done["replicate"], done[name], strict=True)) if name in done else {}
+        scores = np.array([known.get(it, np.nan) for it in self.replicates], dtype=np.float64)
+        scores.flags.writeable = False  # everybody gets the same array
         states = {str(state): int(n) for state, n in runs["state"].value_counts().items()}
-        return GridCell(scores, states, int(done["stale"].sum()))
+        others = int(done["other_teacher"].sum())
+        return GridCell(scores, states, int(done["stale"].sum()), others)
 
     def array(self, label: str, figure: str | None = None) -> Array:
-        """Scores [S, P] of one method: the contract of :mod:`analysis.statistics.stats`."""
+        """Scores [replicates, columns] of one method, see :mod:`analysis.statistics.stats`."""
         return np.stack([self.cell(label, c, figure).scores for c in self.columns], axis=1)
 
     def method(self, label: str) -> str:
         """The method behind a label."""
-        return str(self.students.loc[self.students["label"] == label, "method"].iloc[0])
+        return str(self._methods[label])
 
     def tuned(self, label: str) -> dict[str, Any] | None:
         """How a search chose the settings of a row (``search, trials, split, pair`` ...), if one
@@ -120,6 +172,11 @@ class Grid:
         said = runs.get("tuned", ())
         return next((dict(mark) for mark in said if isinstance(mark, dict)), None)
 
+    def chosen_on(self, label: str) -> str | None:
+        """On which images the settings of a row were chosen by hand, if the manifest says so."""
+        said = self.students.loc[self.students["label"] == label].get("chosen_on", ())
+        return next((name for name in said if isinstance(name, str)), None)
+
     def label_of(self, method: str) -> str | None:
         """The row that stands for a method as reference: its own name, else its first label."""
         named = [label for label in self.labels if self.method(label) == method]
@@ -127,13 +184,19 @@ class Grid:
 
     def models(self, column: ColumnKey) -> tuple[str | None, str]:
         """Model names (timm's) of teacher and student."""
-        runs = self.students[self.students["column"] == column]
-        teachers = [name for name in runs["teacher"] if isinstance(name, str)]
-        return next(iter(teachers), None), str(runs["student"].iloc[0])
+        return self._models[column]
+
+    @cached_property
+    def _models(self) -> dict[ColumnKey, tuple[str | None, str]]:
+        models = {}
+        for column, runs in self._by_column.items():
+            teachers = (name for name in runs["teacher"] if isinstance(name, str))
+            models[column] = next(teachers, None), str(runs["student"].iloc[0])
+        return models
 
     def teacher_accuracy(self, column: ColumnKey) -> Array:
         """Accuracy of the teachers that taught the finished students of a column, each once."""
-        runs = self.students[(self.students["column"] == column)]
+        runs = self.students_of(column)
         split = self.figure_of(column).split("/", 1)[1]
         names = [f"teacher/{split}", "teacher/weights_sha256"]
         if any(name not in runs for name in names):
@@ -175,6 +238,15 @@ class Grid:
     def place(self, column: ColumnKey) -> str:
         """``teacher → student``, with what else tells this column from the others."""
         return place_names(self.columns)[column]
+
+
+def _replicates(students: pd.DataFrame) -> list[tuple[int, int]]:
+    """(seed, teacher's seed) of every run."""
+    if "teacher_seed" not in students:
+        return [(int(seed), 0) for seed in students["seed"]]
+    teachers = pd.to_numeric(students["teacher_seed"])
+    teachers = teachers.fillna(teachers.min() if teachers.notna().any() else 0).astype(int)
+    return list(zip(students["seed"].astype(int), teachers, strict=True))
 
 
 def place_names(columns: Sequence[ColumnKey]) -> dict[ColumnKey, str]:

@@ -1,4 +1,7 @@
-"""Which code made the records: where it differs between runs, and where it has changed since."""
+"""Which code and which teachers made the records: where they differ between runs.
+
+Of the code also where it has changed since.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ import pandas as pd
 
 from analysis.runs.records import FINISHED
 from suite.store import source
+from suite.store.record import RecordError, RunDirectory
 
 SOURCE, MODULES = "provenance/source_sha256", "provenance/source_modules"
 UNLISTED = "the harness or methods"
 """What can be said of a record that lists no modules: those made before they were listed."""
+TEACHER = "teacher/weights_sha256"
 RUN_PACKAGES = dict.fromkeys(("suite", "baselines"), source.ROOT)
 MOST_NAMES = 3  # modules named in one text
 
@@ -32,9 +37,9 @@ def of_files(runs: pd.DataFrame, runs_root: Path) -> dict[str, Modules]:
     found = {}
     for code, directory in zip(first[SOURCE], first["directory"], strict=True):
         try:
-            record = json.loads((runs_root / directory / "result.json").read_bytes())
+            record = RunDirectory(runs_root / directory).read_result() or {}
             found[str(code)] = _modules(record["provenance"].get("source_modules"))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (RecordError, LookupError, TypeError, AttributeError):
             found[str(code)] = {}
     return found
 
@@ -81,6 +86,23 @@ def mark(runs: pd.DataFrame, sources: Sources) -> None:
         runs.loc[rows, "stale"] = bool(other)
         runs.loc[rows, "stale_modules"] = source.named(other)
         runs.loc[rows, "changed_since"] = source.named(source.changed(modules))
+
+
+def mark_teachers(runs: pd.DataFrame) -> None:
+    """Add the column ``other_teacher``, in place: whether the weights of a run's teacher differ in
+    any bit from those that taught most runs of its column with a teacher of the same seed.
+    """
+    runs["other_teacher"] = False
+    if TEACHER not in runs:
+        return
+    seed = next((name for name in ("teacher_seed", "teacher_run_id") if name in runs), None)
+    place = ["dataset", "recipe", "pair", *([seed] if seed else [])]
+    done = runs[runs["state"] == FINISHED].dropna(subset=[TEACHER])
+    places = done.groupby(place, dropna=False, sort=False).ngroup()
+    counts = pd.DataFrame({"place": places, "weights": done[TEACHER]}).value_counts().reset_index()
+    counts = counts.sort_values(["count", "weights"])
+    usual = counts.drop_duplicates("place", keep="last").set_index("place")["weights"]
+    runs.loc[done.index[done[TEACHER] != places.map(usual)], "other_teacher"] = True
 
 
 def _usual(done: pd.DataFrame, listed: Sources) -> Modules:

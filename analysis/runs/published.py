@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from importlib import resources
+from pathlib import Path
 
 import pandas as pd
 
@@ -42,6 +43,12 @@ CIFAR_MODELS = {
     "ShuffleNetV1": "cifar_shufflenet_v1",
     "ShuffleNetV2": "cifar_shufflenet_v2",
 }
+REPORTED = "reported.csv"
+"""In the run store: what ``dskd-bench import-csv`` has taken."""
+REPORTED_COLUMNS = (
+    *("dataset", "teacher", "student", "method", "top1_percent", "protocol", "source"),
+    *("epochs", "seeds", "std_percent"),
+)
 PRIORITY = ("RepDistiller", "mdistiller", "DIST_KD", "ReviewKD", "DiffKD", "SimKD")
 """The protocol of a table comes from one source where possible: CRD's tables first."""
 
@@ -84,6 +91,27 @@ def figures(dataset: str, teacher: str, student: str, method: str) -> pd.DataFra
         & (rows["method"] == method)
     )
     return rows[chosen]
+
+
+def reported(runs_root: Path) -> pd.DataFrame:
+    """What ``import-csv`` has taken into a run store, in our names; empty for most stores.
+
+    The columns of :func:`published`, and ``epochs``, ``seeds``, ``std_percent`` (NaN: not stated).
+    """
+    try:
+        rows = pd.read_csv(runs_root / REPORTED)
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return pd.DataFrame(columns=REPORTED_COLUMNS)
+    rows["protocol"] = rows["protocol"].fillna("")
+    for role in ("teacher", "student"):
+        names = zip(rows[role].astype(str), rows["dataset"], strict=True)
+        rows[role] = [_our_name(name, dataset) for name, dataset in names]
+    return rows
+
+
+def _our_name(name: str, dataset: str) -> str:
+    known = name.startswith("cifar_") or dataset not in DATASETS.values()
+    return name if known else model_name(name, dataset)
 
 
 def _priority(source: str) -> int:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from analysis.runs.cache import Facts
+from suite.store import schema
+from suite.store.record import RecordError, RunDirectory, read_object, read_rows
+from suite.store.states import State
 
-FINISHED, UNFINISHED, FAILED = "finished", "unfinished", "failed"
-MISSING, DAMAGED, CONFLICT = "missing", "damaged", "conflict"
+FINISHED, UNFINISHED, FAILED = State.FINISHED.value, State.UNFINISHED.value, State.FAILED.value
+MISSING, DAMAGED, CONFLICT = State.MISSING.value, State.DAMAGED.value, State.CONFLICT.value
 STATES = (FINISHED, UNFINISHED, FAILED, MISSING, DAMAGED, CONFLICT)
-"""``conflict``: two different runs claim the same label, pair, recipe and seed."""
 
 OPTION = "options/"
 """Prefix of the columns that hold a method's options."""
@@ -27,6 +29,7 @@ TOO_LONG = ("provenance/source_modules", "data/class_names")
 """What a record says at length: read from it when it is needed."""
 
 Rows = list[dict[str, Any]]
+"""One object an epoch."""
 
 
 def read_facts(directory: Path, files: Mapping[str, Any]) -> Facts:
@@ -36,7 +39,10 @@ def read_facts(directory: Path, files: Mapping[str, Any]) -> Facts:
     """
     facts: Facts = {}
     if "config.json" in files:
-        facts |= _config_facts(directory / "config.json")
+        try:
+            facts |= _config_facts(directory)
+        except RecordError as error:
+            return {"state": DAMAGED, "reason": str(error).replace(f"{directory}/", "")}
     if "result.json" in files:
         return facts | _result_facts(directory / "result.json")
     if "failure.json" in files:
@@ -48,11 +54,15 @@ def read_facts(directory: Path, files: Mapping[str, Any]) -> Facts:
     return {"state": MISSING, "reason": "not started"}
 
 
-def _config_facts(path: Path) -> Facts:
-    """What decides whether a run can stand beside a published figure, and the method's options."""
-    config = _object(path).get("config")
-    if not isinstance(config, dict):
+def _config_facts(directory: Path) -> Facts:
+    """What decides whether a run can stand beside a published figure, and the method's options.
+
+    Raises ``RecordError`` for a configuration that is not the run's.
+    """
+    spec = RunDirectory(directory).read_config()
+    if spec is None:  # removed a moment ago
         return {}
+    config = spec["config"]
     options = _part(_part(config, "method"), "options")
     data, train = (_part(config, section) for section in ("data", "train"))
     return {
@@ -74,7 +84,7 @@ def _result_facts(path: Path) -> Facts:
     fault = _fault(result)
     if fault is not None:
         return {"state": DAMAGED, "reason": f"result.json: {fault}"}
-    facts = flatten(result)
+    facts = flatten(schema.current(result))
     for name in TOO_LONG:
         facts.pop(name, None)
     return {"state": FINISHED, "reason": ""} | facts
@@ -84,6 +94,8 @@ def _fault(result: dict[str, Any]) -> str | None:
     """Why a record cannot be trusted, None if it can."""
     if not result:
         return "not readable as a JSON object"
+    if refused := schema.foreign(result):
+        return refused
     if not isinstance(result.get("run_id"), str):
         return "run_id is missing"
     for part in ("last", "best_val", "best_test"):
@@ -132,31 +144,11 @@ def _failure(path: Path) -> str:
 def _object(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``; empty when it cannot be read as one."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return read_object(path) or {}
+    except RecordError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _last_epoch(path: Path) -> int:
-    rows = read_metrics(path)
+    rows = read_rows(path)
     return int(rows[-1]["epoch"]) if rows else 0
-
-
-def read_metrics(path: Path) -> Rows:
-    """Rows of ``metrics.jsonl`` up to the first torn line; a repeated epoch counts once, last."""
-    rows: dict[int, dict[str, Any]] = {}
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        try:
-            row = json.loads(line)
-            epoch = row["epoch"]
-        except (ValueError, KeyError, TypeError):
-            break
-        if not isinstance(epoch, int):
-            break
-        rows[epoch] = row
-    return [rows[epoch] for epoch in sorted(rows)]

@@ -16,6 +16,7 @@ import pandas as pd
 from analysis.runs import origin
 from analysis.runs.collect import Collected, CollectError, judge, name_datasets
 from analysis.runs.records import FAILED, FINISHED, OPTION, UNFINISHED, Rows, flatten, is_percent
+from suite.store.states import together
 
 HIDDEN = "_"  # W&B's own columns start so
 
@@ -98,7 +99,7 @@ def _entry(run: Run) -> dict[str, Any]:
         "pair": f"{teacher['name']}/{student}" if teacher else "",
         "recipe": str(config.get("recipe", "")),
         "seed": int(config.get("seed", 0)),
-        "teacher_run_id": teacher.get("run_id"),
+        "teacher_run_id": together(config),
         "dataset": str(data.get("name")),
         "contents": (data.get("contents") or {}).get("sha256"),
         "state": state,

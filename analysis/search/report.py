@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,21 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.text import Text
 
-from analysis.plots import search as plots
 from analysis.plots.style import COLUMN_INCHES, FULL_INCHES
 from analysis.report.picture import Picture, Shown, clear, draw, faults
 from analysis.report.prose import paragraphs
+from analysis.search import plots
 from analysis.search.study import Study, read
-from analysis.tables import render
-from analysis.tables.csv_table import to_csv
-from analysis.tables.render import Cell, Column, Row, Table
+from analysis.statistics.tuning import expected_best
+from analysis.tables.forms import files as table_files
+from analysis.tables.forms import render
+from analysis.tables.forms.render import Cell, Column, Row, Table
+from analysis.tables.forms.text import number_cell
 from suite.interface.errors import UserError
 
 SHOWN_TRIALS = 10
+BUDGETS = (1, 2, 5, 10, 20, 50, 100)
+"""Numbers of trials that a column stands for."""
 LEAST_FOR_CONTOUR = 4  # points of a surface
 
 
@@ -51,10 +55,14 @@ def build(record: Path, out: Path) -> Report:
     """
     content, studies = read(record)
     tables = [best_trials(study) for study in studies]
+    some = any(len(study.tried) for study in studies)
+    tables += [expected_table(studies)] if some else []
     try:
-        files = _write_tables(tables, out / "tables")
+        files = table_files.write(tables, out / "tables")
         clear(out / "figures")
-        shown = draw((it for study in studies for it in pictures(study)), out / "figures")
+        drawing = [it for study in studies for it in pictures(study)]
+        drawing += [expected_picture(studies)] if some else []
+        shown = draw(drawing, out / "figures")
         index = out / "index.html"
         index.write_text(_page(content, studies, tables, shown), encoding="utf-8")
     except OSError as error:
@@ -62,6 +70,50 @@ def build(record: Path, out: Path) -> Report:
     drawn = tuple(path for it in shown for path in it.files)
     text = "\n\n".join([*(render.to_text(table) for table in tables), *faults(shown)])
     return Report(text, index, (*files, *drawn, index))
+
+
+def expected_table(studies: Sequence[Study]) -> Table:
+    """What fewer random trials would have found, method by method."""
+    most = max(len(study.tried) for study in studies)
+    counts = [count for count in BUDGETS if count < most] + [most]
+    rows = []
+    for study in studies:
+        best = expected_best(study.tried, counts)
+        known = [
+            number_cell(float(value) if count <= len(study.tried) else float("nan"), 2)
+            for count, value in zip(counts, best, strict=True)
+        ]
+        rows.append(Row([Cell(study.method), Cell(str(len(study.tried))), *known], study.method))
+    return Table(
+        name="expected",
+        title="Expected validation accuracy by number of trials",
+        columns=[
+            Column("Method", "l"),
+            Column("trials"),
+            *(Column(f"best of {count}") for count in counts),
+        ],
+        rows=rows,
+        caption=(
+            "Percent; of so many trials, drawn with replacement from those of the search (Dodge et "
+            "al. 2019)."
+        ),
+        notes=(
+            "Methods are to be compared at equal numbers of trials. Pruned trials count with their "
+            "last value; failed ones do not count. A sampler that learns from earlier trials finds "
+            "more in its later ones than random draws say.",
+        ),
+    )
+
+
+def expected_picture(studies: Sequence[Study]) -> Picture:
+    """The same as curves."""
+    tried = {study.method: study.tried for study in studies}
+    return Picture(
+        "expected",
+        "Expected best validation accuracy against the number of random trials, drawn from those "
+        "of the search (Dodge et al. 2019).",
+        lambda: _single("tuning", lambda axes: plots.expected(axes, tried)),
+    )
 
 
 def best_trials(study: Study) -> Table:
@@ -185,17 +237,6 @@ def _single(
     figure, axes = plots.one_axes(title, inches)
     draw(axes)
     return figure
-
-
-def _write_tables(tables: list[Table], folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for table in tables:
-        for suffix, form in {"md": render.to_markdown, "csv": to_csv}.items():
-            path = folder / f"{table.name}.{suffix}"
-            path.write_text(form(table), encoding="utf-8")
-            files.append(path)
-    return files
 
 
 def _page(

@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import CategoricalDistribution, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
+from analysis.statistics.stats import Array
 from suite.interface.errors import UserError
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -69,6 +71,12 @@ class Study:
     def complete(self) -> pd.DataFrame:
         """The trials that trained to their end."""
         return self.trials[self.trials["state"] == "complete"]
+
+    @property
+    def tried(self) -> Array:
+        """[N] validation accuracy of every trial that was not failed; of a pruned one its last."""
+        kept = self.trials[self.trials["state"] != "failed"]
+        return kept["accuracy"].dropna().to_numpy(dtype=np.float64)
 
     def is_log(self, param: str) -> bool:
         """Whether the parameter was searched on a log scale."""

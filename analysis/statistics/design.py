@@ -1,6 +1,7 @@
 """The runs of a table as arrays: which run stands in which cell, and what is shared.
 
-Legend: R distinct runs, M methods, U units; a unit is one (pair, teacher).
+Legend: M methods, U units; a unit is one (pair, teacher). Runs that differ by their seed alone are
+a group; G groups.
 """
 
 from __future__ import annotations
@@ -82,25 +83,61 @@ class Design:
         return np.array([bool(first[method]) for method in self.methods])
 
     @cached_property
-    def runs(self) -> list[str]:
-        """[R] identities of the distinct runs."""
-        return list(dict.fromkeys(self.rows["run"]))
+    def groups(self) -> pd.DataFrame:
+        """[G rows] ``run`` (the first), ``size``, ``mean`` and ``squares`` (sum of squared
+        deviations, points^2) of the runs that stand in the same cells, in order of appearance.
+        """
+        runs = self.rows.drop_duplicates("run")[["run", "score"]]
+        group = self._group
+        scores = runs["score"].to_numpy(dtype=np.float64)
+        size = np.bincount(group)
+        mean = np.bincount(group, scores) / size
+        squares = np.bincount(group, (scores - mean[group]) ** 2)
+        first = runs["run"].to_numpy()[self._first_runs]
+        return pd.DataFrame({"run": first, "size": size, "mean": mean, "squares": squares})
 
     @cached_property
-    def scores(self) -> Array:
+    def group_of_run(self) -> pd.Series:
+        """Run -> number of its group."""
+        runs = self.rows["run"].drop_duplicates()
+        return pd.Series(self._group, index=runs)
+
+    @cached_property
+    def _group(self) -> NDArray[np.int64]:
         """[R]"""
-        return self.rows.drop_duplicates("run")["score"].to_numpy(dtype=np.float64)
+        return np.asarray(pd.factorize(self._cells_of_run)[0])
+
+    @cached_property
+    def _cells(self) -> NDArray[np.int64]:
+        """Number of the cell (method, unit) of every row."""
+        method = pd.Index(self.methods).get_indexer(pd.Index(self.rows["method"]))
+        units = pd.MultiIndex.from_tuples(self.units)
+        places = pd.MultiIndex.from_frame(self.rows[["pair", "teacher"]])
+        return np.asarray(method * len(self.units) + units.get_indexer(places))
+
+    @cached_property
+    def _cells_of_run(self) -> NDArray[np.object_]:
+        """[R] what is the same for runs that stand in the same cells, in order of appearance."""
+        run, names = pd.factorize(self.rows["run"])
+        places = np.unique(np.stack([run, self._cells]), axis=1)
+        ends = np.cumsum(np.bincount(places[0]))[:-1]
+        keys = np.empty(len(names), dtype=object)
+        keys[:] = [cells.tobytes() for cells in np.split(places[1], ends)]
+        return keys
 
     @cached_property
     def member(self) -> Array:
-        """[M, U, R]: 1 where the run stands in the cell."""
-        where = np.zeros((len(self.methods), len(self.units), len(self.runs)))
-        method = pd.Index(self.methods).get_indexer(pd.Index(self.rows["method"]))
-        places = zip(self.rows["pair"], self.rows["teacher"], strict=True)
-        numbers = {unit: number for number, unit in enumerate(self.units)}
-        unit = [numbers[place] for place in places]
-        where[method, unit, pd.Index(self.runs).get_indexer(pd.Index(self.rows["run"]))] = 1
-        return where
+        """[M, U, G]: how many runs of the group stand in the cell."""
+        sizes = self.groups["size"].to_numpy()
+        where = np.zeros((len(self.methods) * len(self.units), len(sizes)))
+        for group, run in enumerate(self._cells_of_run[self._first_runs]):
+            where[np.frombuffer(run, dtype=np.int64), group] = sizes[group]
+        return where.reshape(len(self.methods), len(self.units), len(sizes))
+
+    @cached_property
+    def _first_runs(self) -> NDArray[np.int64]:
+        """[G] place of the first run of every group among the runs."""
+        return np.unique(self._group, return_index=True)[1]
 
     @cached_property
     def runs_in_cell(self) -> Array:
@@ -109,20 +146,15 @@ class Design:
 
     @cached_property
     def cell_means(self) -> Array:
-        """[M, U, R]: what takes the scores to the mean of every cell."""
+        """[M, U, G]: what takes the means of the groups to the mean of every cell."""
         return np.asarray(self.member / self.runs_in_cell[:, :, None])
+
+    def variance_of(self, contrast: Array) -> float:
+        """Variance of ``contrast`` [G] of the groups' means, over that of a run between seeds."""
+        return float((contrast**2 / self.groups["size"].to_numpy()).sum())
 
     @cached_property
     def unit_weights(self) -> Array:
         """[U], sum 1: every pair counts the same, within it every teacher."""
         teachers = np.bincount(self.pair_of_unit)
         return np.asarray(1 / (len(teachers) * teachers[self.pair_of_unit]))
-
-    @cached_property
-    def same_expectation(self) -> list[NDArray[np.int64]]:
-        """Groups of runs that differ by their seed alone: they stand in the same cells."""
-        flat = self.member.reshape(-1, len(self.runs)).T.astype(bool)
-        groups: dict[bytes, list[int]] = {}
-        for number, cells in enumerate(flat):
-            groups.setdefault(cells.tobytes(), []).append(number)
-        return [np.array(group) for group in groups.values()]

@@ -17,15 +17,18 @@ simultaneous intervals by Tukey and Kramer (1956).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from analysis.statistics.design import Array, Design
+from analysis.statistics.images import ImageScores
+from analysis.statistics.stats import Interval
 
 NAN = float("nan")
 ROUNDING = 1e-9
@@ -37,6 +40,8 @@ class Scope(StrEnum):
 
     SEEDS = "seeds"
     """These pairs and these teachers, trained again."""
+    IMAGES = "images"
+    """The same, and tested on other images of the same kind: seeds and images are crossed."""
     TEACHERS = "teachers"
     """These pairs, with other teachers of the same kind: their part in the differences counts."""
     PAIRS = "pairs"
@@ -67,16 +72,45 @@ class Differences:
     degrees: Array
     """Degrees of freedom of the standard error."""
 
+    @property
+    def count(self) -> int:
+        """M (M - 1) / 2"""
+        return len(self.methods) * (len(self.methods) - 1) // 2
+
+    def interval(self, method: str, reference: str) -> tuple[float, Interval]:
+        """Difference of two methods and its simultaneous 95 % interval, points."""
+        one, other = self.methods.index(method), self.methods.index(reference)
+        difference, half = float(self.difference[one, other]), float(self._half_width[one, other])
+        return difference, Interval(difference - half, difference + half)
+
+    def p_of(self, method: str, reference: str) -> float:
+        """Corrected two-sided p of two methods."""
+        return float(self._p[self.methods.index(method), self.methods.index(reference)])
+
+    def p_alone(self, method: str, reference: str) -> float:
+        """The same of this difference alone, not corrected."""
+        alone = self.p(simultaneous=False)
+        return float(alone[self.methods.index(method), self.methods.index(reference)])
+
+    @cached_property
+    def _half_width(self) -> Array:
+        return self.half_width()
+
+    @cached_property
+    def _p(self) -> Array:
+        return self.p()
+
     def half_width(self, level: float = 0.95, *, simultaneous: bool = True) -> Array:
         """[M, M] half the width of the intervals.
 
         With ``simultaneous``, all M (M - 1) / 2 intervals hold together with probability ``level``
         (Tukey-Kramer), otherwise each alone (Student's t). Degrees of freedom are rounded down to
-        tenths.
+        tenths, above 100 to tens.
         """
         count = len(self.methods)
         critical = np.full_like(self.degrees, NAN)
-        tenths = np.floor(10 * self.degrees) / 10
+        step = np.where(self.degrees > 100, 10.0, 0.1)  # few distinct ones: each takes a while
+        tenths = np.floor(self.degrees / step) * step
         for degrees in np.unique(tenths[~np.isnan(tenths)]):
             value = (
                 _tukey(level, count, float(degrees))
@@ -97,33 +131,45 @@ class Differences:
         )
         return np.asarray(values, dtype=np.float64)
 
-    def tied_with_best(self, level: float = 0.95) -> NDArray[np.bool_]:
-        """[M]: the best method and those whose interval against it holds 0."""
-        best = int(np.argmax(np.nan_to_num(self.difference, nan=-np.inf).sum(axis=1)))
+    def told_apart(self, level: float = 0.95) -> NDArray[np.bool_] | None:
+        """[M, M]: whether the simultaneous interval leaves 0 out; None where there is none."""
+        if np.isnan(self.standard_error).all():
+            return None
         with np.errstate(invalid="ignore"):
-            apart = self.difference[best] > self.half_width(level)[best]
-        return np.asarray(~apart)
+            return np.asarray(np.abs(self.difference) > self.half_width(level))
+
+    def best(self) -> int:
+        """Number of the method with the highest mean."""
+        return int(np.argmax(self.difference[:, 0]))
 
 
-def compare(design: Design, scope: Scope = Scope.SEEDS) -> Differences:
+def compare(
+    design: Design, scope: Scope = Scope.SEEDS, images: Sequence[ImageScores] = ()
+) -> Differences:
     """Differences and their standard errors for claims of this scope.
 
     Args:
         design: The runs; every method has at least one in every unit.
         scope: How far the claim is to reach.
+        images: What each test set says of its images, for ``images``.
 
     Returns:
         The differences. Standard errors are NaN where the design cannot give them: no cell with two
-        runs (``seeds``), one teacher for every pair (``teachers``), one pair (``pairs``).
+        runs (``seeds``), runs without predictions (``images``), one teacher for every pair
+        (``teachers``), one pair (``pairs``).
     """
     count = len(design.methods)
-    weights = np.einsum("u,mur->mr", design.unit_weights, design.cell_means)  # [M, R]
-    means = weights @ design.scores
+    weights = np.einsum("u,mug->mg", design.unit_weights, design.cell_means)  # [M, G]
+    means = weights @ design.groups["mean"].to_numpy()
     error, degrees = np.full((count, count), NAN), np.full((count, count), NAN)
     seed = seed_error(design)
     for one in range(count):
         for other in range(one):
-            found = _error(design, scope, (one, other), weights[one] - weights[other], seed)
+            contrast = weights[one] - weights[other]
+            if scope is Scope.IMAGES:
+                found = _with_images(design, contrast, seed, images)
+            else:
+                found = _error(design, scope, (one, other), contrast, seed)
             error[one, other] = error[other, one] = _root(found.value)
             degrees[one, other] = degrees[other, one] = found.degrees
     return Differences(design.methods, scope, means[:, None] - means, error, degrees)
@@ -131,10 +177,8 @@ def compare(design: Design, scope: Scope = Scope.SEEDS) -> Differences:
 
 def seed_error(design: Design) -> MeanSquare:
     """Variance between runs that differ by their seed alone, pooled over all cells, points^2."""
-    groups = [design.scores[group] for group in design.same_expectation]
-    degrees = sum(len(group) - 1 for group in groups)
-    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-    return MeanSquare(squares / degrees if degrees else NAN, degrees)
+    degrees = int((design.groups["size"] - 1).sum())
+    return MeanSquare(design.groups["squares"].sum() / degrees if degrees else NAN, degrees)
 
 
 def interaction(
@@ -151,11 +195,11 @@ def interaction(
         The mean square of method x teacher or method x pair, in points^2, and the factor with which
         the variance between seeds is part of it.
     """
-    cells = design.cell_means[methods]  # [m, U, R]
+    cells = design.cell_means[methods]  # [m, U, G]
     strata = design.pair_of_unit
     if scope is Scope.PAIRS:
         to_pair = np.eye(strata.max() + 1)[strata].T  # [P, U]
-        cells = np.einsum("pu,mur->mpr", to_pair / to_pair.sum(axis=1, keepdims=True), cells)
+        cells = np.einsum("pu,mug->mpg", to_pair / to_pair.sum(axis=1, keepdims=True), cells)
         strata = np.zeros(cells.shape[1], dtype=np.int64)
     rest = cells - cells.mean(axis=0)
     for stratum in np.unique(strata):
@@ -164,8 +208,8 @@ def interaction(
     degrees = (len(methods) - 1) * (len(strata) - len(np.unique(strata)))
     if degrees <= 0:
         return MeanSquare(NAN, 0), NAN
-    squares = float(((rest @ design.scores) ** 2).sum())
-    return MeanSquare(squares / degrees, degrees), float((rest**2).sum()) / degrees
+    squares = float(((rest @ design.groups["mean"].to_numpy()) ** 2).sum())
+    return MeanSquare(squares / degrees, degrees), design.variance_of(rest) / degrees
 
 
 def _root(variance: float) -> float:
@@ -182,8 +226,8 @@ def _tukey(level: float, count: int, degrees: float) -> float:
 def _error(
     design: Design, scope: Scope, pair: tuple[int, int], contrast: Array, seed: MeanSquare
 ) -> MeanSquare:
-    """Variance of one difference: ``contrast`` [R] is its weight of every run."""
-    by_seed = float((contrast**2).sum())
+    """Variance of one difference: ``contrast`` [G] is its weight of every group's mean."""
+    by_seed = design.variance_of(contrast)
     if scope is Scope.SEEDS:
         return MeanSquare(by_seed * seed.value, seed.degrees or NAN)
     together = np.flatnonzero(design.taught)
@@ -193,11 +237,29 @@ def _error(
     rest = by_seed - by_unit * seed_part  # what shared runs add
     if abs(rest) < 1e-12 * by_seed:
         return MeanSquare(by_unit * found.value, found.degrees or NAN)
-    parts = (by_unit * found.value, rest * seed.value)
-    total = sum(parts)
+    return _sum(
+        MeanSquare(by_unit * found.value, found.degrees),
+        MeanSquare(rest * seed.value, seed.degrees),
+    )
+
+
+def _with_images(
+    design: Design, contrast: Array, seed: MeanSquare, images: Sequence[ImageScores]
+) -> MeanSquare:
+    """Variance of one difference over seeds and test images."""
+    known = {int(group) for it in images for group in it.groups}
+    if not set(np.flatnonzero(contrast)) <= known:
+        return MeanSquare(NAN, NAN)
+    by_image = [MeanSquare(it.variance_of(contrast), it.images - 1) for it in images]
+    return _sum(MeanSquare(design.variance_of(contrast) * seed.value, seed.degrees), *by_image)
+
+
+def _sum(*parts: MeanSquare) -> MeanSquare:
+    """Of independent estimates, with Satterthwaite's degrees of freedom."""
+    total = sum(part.value for part in parts)
     if not total > 0:  # also NaN
         return MeanSquare(NAN, NAN)
-    spread = parts[0] ** 2 / found.degrees + parts[1] ** 2 / seed.degrees
+    spread = sum(part.value**2 / part.degrees for part in parts)
     return MeanSquare(total, total**2 / spread)
 
 

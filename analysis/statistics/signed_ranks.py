@@ -10,6 +10,12 @@ MOST_EXACT = 500
 """Differences up to which all signs are counted (0.1 s); beyond, the normal approximation."""
 
 
+def smallest_p(differences: ArrayLike) -> float:
+    """What :func:`signed_rank_p` of so many differences is when all have one sign: 2 / 2^n."""
+    values = np.asarray(differences, dtype=np.float64)
+    return float(2.0 ** (1 - np.count_nonzero(values[~np.isnan(values)])))
+
+
 def signed_rank_p(differences: ArrayLike) -> float:
     """Two-sided p of the differences; NaN where fewer than two are there or all are 0.
 

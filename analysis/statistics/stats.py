@@ -10,7 +10,7 @@ Shapes: S seeds, P pairs of networks, M methods, R resamples.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,15 +18,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.statistics.signed_ranks import signed_rank_p
 from suite.interface.errors import UserError
 
 Array = NDArray[np.float64]
 EXACT = 8
 """Points of a rank correlation up to which all orders are counted."""
+AT_A_TIME = 4_000_000
+"""Numbers of resamples that are in memory together."""
 ROUNDING = 1e-10
 """Share of the largest number below which two numbers differ by rounding alone: float64 keeps 16
 digits, and scores that differ by one image of a billion differ by more."""
+ALPHA = 0.05
+"""Chance of an error of the first kind that tests and families of tests keep to."""
 NORMAL_95 = 1.96
 """Deviations to either side of its mean that hold 95 % of a normal distribution."""
 
@@ -84,24 +87,85 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def bootstrap_interval(
-    scores: ArrayLike, rng: np.random.Generator, level: float = 0.95, resamples: int = 10_000
+    scores: ArrayLike,
+    rng: np.random.Generator,
+    statistic: Callable[[Array], Array] | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
 ) -> Interval:
-    """Percentile interval of the mean over pairs of the mean over seeds.
+    """Percentile interval by the stratified bootstrap (Agarwal et al. 2021, Sec. 4.1).
 
     Seeds are resampled within each pair (pairs are fixed: they are the benchmark, not a sample).
     With fewer than 5 seeds it is too narrow (a resample can only repeat what was seen): prefer
-    :func:`t_interval` there.
+    :func:`t_interval` for a mean.
+
+    Args:
+        scores: [S, P]
+        rng: Draws the resamples.
+        statistic: Takes [R, S * P] to [R] or [R, ...]; None for the mean over pairs of the mean
+            over seeds. Pairs with fewer seeds are drawn up to as many as the others have.
+        level: Of the interval.
+        resamples: R.
     """
-    grid = _grid(scores)
-    columns = [present(column) for column in grid.T]
+    columns = [present(column) for column in _grid(scores).T]
     if any(len(column) < 2 for column in columns):
         return Interval(float("nan"), float("nan"))
-    means = np.zeros(resamples)  # [R]
-    for column in columns:
-        chosen = rng.integers(len(column), size=(resamples, len(column)))
-        means += column[chosen].mean(axis=1) / len(columns)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    taken = statistic or (lambda rows: rows.mean(axis=1))
+    values = np.concatenate([taken(rows) for rows in _resampled(columns, rng, resamples)])
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
+
+
+def _resampled(
+    columns: Sequence[Array], rng: np.random.Generator, resamples: int
+) -> Iterator[Array]:
+    """[R, S * P] in parts of some rows: of every column as many as the longest has."""
+    size = max(map(len, columns))
+    places = [
+        rng.integers(len(it), size=(resamples, size)).astype(np.min_scalar_type(len(it)))
+        for it in columns
+    ]
+    rows = max(1, AT_A_TIME // (size * len(columns)))
+    for start in range(0, resamples, rows):
+        drawn = [
+            column[place[start : start + rows]]
+            for column, place in zip(columns, places, strict=True)
+        ]
+        yield np.concatenate(drawn, axis=1)
+
+
+def performance_profile(
+    scores: ArrayLike, points: Array, rng: np.random.Generator, resamples: int = 500
+) -> tuple[Array, Array, Array]:
+    """Share of the runs [S, P] above each of ``points`` [T], mean over pairs, with a 95 % band.
+
+    Agarwal et al. 2021, Sec. 4.2; the band is by the stratified bootstrap, point by point; NaN
+    where a pair has a single run.
+    """
+    columns = [column for column in map(present, _grid(scores).T) if len(column)]
+    above = [(column[:, None] > points).mean(axis=0) for column in columns]
+    share = np.mean(above, axis=0)
+    if any(len(column) < 2 for column in columns):
+        return share, np.full_like(share, np.nan), np.full_like(share, np.nan)
+    shares = np.concatenate(
+        [
+            _shares_above(np.sort(rows, axis=1), points)
+            for rows in _resampled(columns, rng, resamples)
+        ]
+    )
+    low, high = np.quantile(shares, [0.025, 0.975], axis=0)
+    return share, low, high
+
+
+def _shares_above(ordered: Array, points: Array) -> Array:
+    """[R, T] of rows [R, N] in rising order."""
+    size = ordered.shape[1]
+    return np.stack([(size - np.searchsorted(row, points, side="right")) / size for row in ordered])
+
+
+def interquartile_mean(scores: Array) -> Array:
+    """Mean of the middle half of the last axis (Agarwal et al. 2021, Sec. 4.3)."""
+    return np.asarray(stats.trim_mean(scores, 0.25, axis=-1))
 
 
 def paired_differences(scores: ArrayLike, reference: ArrayLike) -> Array:
@@ -131,33 +195,30 @@ def _merged(sizes: Array, tolerance: float) -> Array:
     return merged.reshape(sizes.shape)
 
 
-@dataclass(frozen=True)
-class PairedTest:
-    """A method against the reference on the runs that both have."""
-
-    n: int
-    """Number of pairs of runs."""
-    mean: float
-    interval: Interval
-    """95 % t interval of the mean difference; NaN where the differences are equal."""
-    p_t: float
-    """NaN where the differences are equal: without a spread a t test says nothing."""
-    p_wilcoxon: float
-    """Exact, with ties and zeros: with n = 3 it cannot fall below 0.25, with n = 5 below 0.0625."""
+def sd_interval(spread: float, n: int, level: float = 0.95) -> Interval:
+    """Interval of the standard deviation of normal values, from that of ``n`` (chi squared)."""
+    if n < 2 or not spread > 0:
+        return Interval(float("nan"), float("nan"))
+    ends = stats.chi2.ppf(np.array([(1 + level) / 2, (1 - level) / 2]), n - 1)
+    low, high = spread * np.sqrt((n - 1) / ends)
+    return Interval(float(low), float(high))
 
 
-def paired_test(scores: ArrayLike, reference: ArrayLike) -> PairedTest:
-    """Two-sided paired t test and Wilcoxon signed-rank test; NaN where n is too small."""
-    differences = present(paired_differences(scores, reference))
-    scatter = sd(differences) > 0  # not NaN, not 0
-    p_t = float(stats.ttest_1samp(differences, 0.0).pvalue) if scatter else float("nan")
-    return PairedTest(
-        n=len(differences),
-        mean=mean(differences),
-        interval=t_interval(differences),
-        p_t=p_t,
-        p_wilcoxon=signed_rank_p(differences),
-    )
+def correlation_of_pairs(scores: ArrayLike, reference: ArrayLike) -> float:
+    """Pearson's r between runs of the same seed, pooled within pairs of networks; NaN without any
+    spread."""
+    left, right = _grid(scores), _grid(reference)
+    both = ~(np.isnan(left) | np.isnan(right))
+    parts = [
+        (column[rows] - column[rows].mean(), other[rows] - other[rows].mean())
+        for column, other, rows in zip(left.T, right.T, both.T, strict=True)
+        if rows.sum() > 1
+    ]
+    if not parts:
+        return float("nan")
+    a, b = (np.concatenate(side) for side in zip(*parts, strict=True))
+    size = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum()) / size if size > 0 else float("nan")
 
 
 def holm(p_values: Sequence[float]) -> Array:
@@ -206,7 +267,8 @@ class Ranks:
 def average_ranks(scores: ArrayLike, alpha: float = 0.05) -> Ranks:
     """Ranks of ``scores`` [N blocks, M methods], higher is better, ties share their rank.
 
-    A block is one (pair, seed): blocks with a hole are left out. Critical difference
+    A block is one pair, a mean over its runs: those of one pair agree on what is easy there, and
+    would count as evidence several times. Blocks with a hole are left out. Critical difference
     q_alpha sqrt(M (M + 1) / (6 N)) with the studentised range over sqrt(2) (Demsar 2006, Sec. 3.2).
     """
     grid = np.asarray(scores, dtype=np.float64)

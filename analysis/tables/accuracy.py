@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.runs.grid import TEST, ColumnKey, Grid, GridCell, pair_name, states_text
 from analysis.runs.records import FINISHED
 from analysis.statistics import stats
-from analysis.tables.render import Cell, Column, Row, Table
-from analysis.tables.text import DASH, difference_cell, mean_sd
+from analysis.tables.forms.bold import bold_text, ties_of
+from analysis.tables.forms.render import Cell, Column, Row, Table
+from analysis.tables.forms.text import DASH, mean_sd
+from analysis.tables.gains import Gains
+from analysis.tables.inputs import Inputs
 
-REFERENCES = ("scratch", "kd")
-"""Methods that gains are measured from."""
-STALE, TUNED = "†", "‡"
+STALE, TUNED, TAUGHT = "†", "‡", "§"
+HAND = {
+    "test": "Settings chosen by hand on test images, so that their accuracy there is too high",
+    "validation": "Settings chosen by hand on validation images",
+    "published": "Settings of the authors",
+    "": "Settings of the recipe; it does not say on which images they were chosen",
+}
+"""Where settings come from -> what the note says."""
+
+
+ORDER = 10
+
+
+def tables(inputs: Inputs) -> Iterator[Table]:
+    """The accuracy table."""
+    yield accuracy(inputs.grid)
 
 
 def accuracy(grid: Grid) -> Table:
-    """Methods x pairs: mean ± sd (n); best bold, second underlined; gains over scratch and KD."""
+    """Methods x pairs: mean ± sd (n), what is not told from the best in bold; gains."""
     columns = [Column("Method", "l")]
     columns += [
         Column(name, group=key.pair)
         for name, key in zip(grid.column_names(), grid.columns, strict=True)
     ]
-    compared = references(grid)
-    columns += [Column(f"gain over {reference}") for reference in compared]
-    marks = [_marks(grid, key) for key in grid.columns]
-    rows = [_teacher_row(grid, len(compared))]
+    gains = Gains(grid)
+    columns += [Column(f"gain over {reference}") for reference in gains.references]
+    ties = [ties_of(grid, key) for key in grid.columns]
+    rows = [_teacher_row(grid, len(gains.references))]
     for number, label in enumerate(grid.labels):
+        scores = [score_cell(grid.cell(label, key)) for key in grid.columns]
         cells = [
-            score_cell(grid.cell(label, key), mark.get(label, ""))
-            for key, mark in zip(grid.columns, marks, strict=True)
+            cell if column is None else column.mark(cell, label)
+            for cell, column in zip(scores, ties, strict=True)
         ]
-        gains = [_gain_cell(grid, label, reference) for reference in compared]
         name = Cell(label + (TUNED if grid.tuned(label) else ""))
-        rows.append(Row([name, *cells, *gains], label, rule_above=number == 0))
+        over = [gains.cell(label, reference) for reference in gains.references]
+        rows.append(Row([name, *cells, *over], label, rule_above=number == 0))
     return Table(
         name="accuracy",
         title=_title(grid),
@@ -44,9 +61,15 @@ def accuracy(grid: Grid) -> Table:
         rows=rows,
         caption=(
             f"Top-1 (%) of the last epoch on {_datasets(grid)}: mean ± standard deviation over "
-            f"seeds (number of runs). {_seeds(grid)}"
+            f"runs (their number). {_seeds(grid)} {bold_text(any(ties))}"
         ),
-        notes=_accuracy_notes(grid),
+        notes=[
+            *_accuracy_notes(grid),
+            *gains.notes(),
+            *_code_notes(grid.collected.runs),
+            *_teacher_notes(grid.students),
+            *_tuning_notes(grid),
+        ],
     )
 
 
@@ -56,25 +79,7 @@ def _title(grid: Grid) -> str:
     return f"{'Test' if grid.figures == {TEST} else 'Validation'} accuracy"
 
 
-def references(grid: Grid) -> list[str]:
-    """The rows that gains are measured from, where the experiment has them."""
-    found = (grid.label_of(method) for method in REFERENCES)
-    return [label for label in found if label is not None]
-
-
-def _marks(grid: Grid, key: ColumnKey) -> dict[str, str]:
-    """Best and second by mean; only cells without holes compete, ties share the mark."""
-    means = {
-        label: round(stats.mean(cell.scores), 2)
-        for label in grid.labels
-        if (cell := grid.cell(label, key)).complete
-    }
-    levels = sorted(set(means.values()), reverse=True)[:2]
-    names = dict(zip(levels, ("best", "second"), strict=False))
-    return {label: names[value] for label, value in means.items() if value in names}
-
-
-def score_cell(cell: GridCell, mark: str = "") -> Cell:
+def score_cell(cell: GridCell) -> Cell:
     """Mean ± sd (n), ``2/3 runs`` where some are missing, the states where all are."""
     if not cell.expected:
         return DASH
@@ -85,10 +90,10 @@ def score_cell(cell: GridCell, mark: str = "") -> Cell:
         }
         return Cell(states_text(known), "hole")
     runs = str(cell.n) if cell.complete else f"{cell.n}/{cell.expected} runs"
-    stale = STALE if cell.stale else ""
-    text = f"{mean_sd(cell.scores)} ({runs}){stale}"
+    marks = (STALE if cell.stale else "") + (TAUGHT if cell.other_teacher else "")
+    text = f"{mean_sd(cell.scores)} ({runs}){marks}"
     numbers = {"mean": stats.mean(cell.scores), "sd": stats.sd(cell.scores), "n": cell.n}
-    return Cell(text, mark if cell.complete else "hole", numbers, competes=cell.complete)
+    return Cell(text, "" if cell.complete else "hole", numbers)
 
 
 def name_cell(grid: Grid, label: str, key: ColumnKey) -> Cell:
@@ -109,33 +114,17 @@ def _teacher_row(grid: Grid, gains: int) -> Row:
     return Row([*cells, *[DASH] * gains])
 
 
-def _gain_cell(grid: Grid, label: str, reference: str) -> Cell:
-    if label == reference:
-        return DASH
-    differences = stats.paired_differences(grid.array(label), grid.array(reference))
-    if not len(stats.present(differences)):
-        return Cell("no pair of runs", "hole")
-    pairs, all_pairs = np.sum(~np.isnan(differences).all(axis=0)), len(grid.columns)
-    some = f" ({pairs}/{all_pairs} pairs)" if pairs < all_pairs else ""
-    return difference_cell(differences, some)
-
-
 def _accuracy_notes(grid: Grid) -> list[str]:
     notes = [f"{grid.place(key)}: {_models_text(grid, key)}" for key in grid.columns]
-    notes.append(
-        "Gains are paired by seed"
-        + (" and averaged over pairs" if len(grid.columns) > 1 else "")
-        + ", in points, with the 95 % t interval of the mean difference."
-    )
     expected = grid.students
     lacking = expected[expected["state"] != FINISHED]
     if len(lacking):
         counts = {str(k): int(v) for k, v in lacking["state"].value_counts().items()}
         notes.append(
             f"{len(lacking)} of {len(expected)} runs have no result ({states_text(counts)}): their "
-            "cells say so, and only complete cells compete for best and second."
+            "cells say so, and only complete cells can be bold."
         )
-    return [*notes, *_code_notes(grid.collected.runs), *_tuning_notes(grid)]
+    return notes
 
 
 def _code_notes(runs: pd.DataFrame) -> list[str]:
@@ -150,6 +139,19 @@ def _code_notes(runs: pd.DataFrame) -> list[str]:
     return notes
 
 
+def _teacher_notes(students: pd.DataFrame) -> list[str]:
+    """Whose differences may be those of teachers."""
+    others = students[students["other_teacher"]]
+    if others.empty:
+        return []
+    counts = others.drop_duplicates("run_id")["label"].value_counts(sort=False)
+    named = ", ".join(f"{label}: {n} run{'s' if n > 1 else ''}" for label, n in counts.items())
+    return [
+        f"{TAUGHT} some runs were taught by other weights than most of their column ({named}): "
+        "what tells them apart may be the teacher."
+    ]
+
+
 def _labels_by(runs: pd.DataFrame, column: str) -> str:
     """``baselines.dkd (dkd, 2 runs); ...``"""
     texts = []
@@ -160,13 +162,18 @@ def _labels_by(runs: pd.DataFrame, column: str) -> str:
 
 
 def _tuning_notes(grid: Grid) -> list[str]:
-    """Which rows a search has tuned, and on what."""
+    """Where the settings of every row come from, as far as is known."""
     marks = {label: mark for label in grid.labels if (mark := grid.tuned(label)) is not None}
-    if not marks:
-        return ["No method was tuned by a search: all run with the settings of their recipe."]
-    rest = [label for label in grid.labels if label not in marks]
-    texts = [f"{TUNED} {label}: {_tuning_text(mark)}." for label, mark in marks.items()]
-    return [*texts, *([f"Not tuned, settings of the recipe: {', '.join(rest)}."] if rest else [])]
+    by_hand: dict[str, list[str]] = {}
+    for label in grid.labels:
+        if label not in marks:
+            by_hand.setdefault(grid.chosen_on(label) or "", []).append(label)
+    notes = [f"{TUNED} {label}: {_tuning_text(mark)}." for label, mark in marks.items()]
+    notes += [] if marks else ["No method was tuned by a search."]
+    notes += [
+        f"{HAND[images]}: {', '.join(by_hand[images])}." for images in HAND if images in by_hand
+    ]
+    return notes
 
 
 def _tuning_text(mark: dict[str, Any]) -> str:
@@ -178,7 +185,7 @@ def _tuning_text(mark: dict[str, Any]) -> str:
 
 def _models_text(grid: Grid, key: ColumnKey) -> str:
     teacher, student = grid.models(key)
-    runs = grid.students[grid.students["column"] == key]
+    runs = grid.students_of(key)
     epochs = (
         sorted({int(n) for n in runs["config/epochs"].dropna()}) if "config/epochs" in runs else []
     )
@@ -192,4 +199,6 @@ def _datasets(grid: Grid) -> str:
 
 def _seeds(grid: Grid) -> str:
     n = len(grid.seeds)
-    return f"{n} seed{'s' if n > 1 else ''}: {', '.join(map(str, grid.seeds))}."
+    teachers = {teacher for _, teacher in grid.replicates}
+    crossed = f", each with {len(teachers)} teachers" if len(teachers) > 1 else ""
+    return f"{n} seed{'s' if n > 1 else ''}: {', '.join(map(str, grid.seeds))}{crossed}."

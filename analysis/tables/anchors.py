@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
+from scipy import stats as distributions
 
 from analysis.runs import published
-from analysis.runs.grid import TEST, ColumnKey, Grid, GridCell
+from analysis.runs.grid import TEST, ColumnKey, Grid
 from analysis.runs.records import FINISHED
 from analysis.statistics import stats
 from analysis.tables.accuracy import score_cell
-from analysis.tables.render import Cell, Column, Row, Table
-from analysis.tables.text import number_cell, signed
+from analysis.tables.differences import MARGIN, verdict
+from analysis.tables.forms.render import Cell, Column, Row, Table
+from analysis.tables.forms.text import number_cell, signed
+from analysis.tables.inputs import Inputs
+
+ORDER = 30
+VERDICTS = {
+    f"equivalent within {MARGIN:g}": "reproduced",
+    "higher": "above",
+    "lower": "below",
+    "open": "open",
+}
+
+
+def tables(inputs: Inputs) -> Iterator[Table]:
+    """What was published, where something was."""
+    found = published_figures(inputs.grid)
+    if found is not None:
+        yield found
 
 
 def published_figures(grid: Grid) -> Table | None:
     """What was published of our cells, beside ours, with a verdict; None where nothing was."""
     rows: list[Row] = []
     sources: dict[str, None] = {}
+    others = published.reported(grid.collected.runs_root)
     for key in grid.columns:
         teacher, student = grid.models(key)
         for label in grid.labels:
@@ -28,6 +49,7 @@ def published_figures(grid: Grid) -> Table | None:
             known = published.figures(key.dataset, teacher, student, method)
             rows += [_published_row(grid, label, key, anchor) for _, anchor in known.iterrows()]
             sources |= dict.fromkeys(known["source"])
+        rows += _reported_rows(grid, key, others)
     if not rows:
         return None
     full = [source for source in sources if source != _short(source)]
@@ -46,9 +68,16 @@ def published_figures(grid: Grid) -> Table | None:
         rows=rows,
         caption=(
             "A published row is a claim of its source under its protocol; ours is taken at the "
-            "same epoch (last, or best test epoch where the source selects on test)."
+            "same epoch (last, or best test epoch where the source selects on test); at the last "
+            "where the source does not say which, and such a row compares what may not be the same."
         ),
-        notes=("reproduced: the published figure lies in the 95 % t interval of our mean.", *full),
+        notes=(
+            "reproduced: the 95 % interval of our mean (deviation pooled over the methods of the "
+            f"pair) lies within {MARGIN:g} points of the published figure, taken as it is: "
+            "most sources say nothing of its error. above, below: the interval leaves it out; "
+            "open: neither.",
+            *full,
+        ),
     ).without_constant("Pair")
 
 
@@ -61,12 +90,29 @@ def _published_row(grid: Grid, label: str, key: ColumnKey, anchor: pd.Series) ->
         Cell(grid.place(key)),
         Cell(label),
         number_cell(float(anchor["top1_percent"]), 2),
-        Cell(f"{protocol} epoch" if protocol else "not stated"),
+        Cell(f"{protocol} epoch") if protocol else Cell("not stated", "hole"),
         ours,
-        Cell(verdict(grid.runs(label, key), cell, float(anchor["top1_percent"]), key.dataset)),
+        Cell(compared(grid, label, key, figure, anchor)),
         Cell(_short(str(anchor["source"]))),
     ]
     return Row(cells, label, key.pair)
+
+
+def _reported_rows(grid: Grid, key: ColumnKey, others: pd.DataFrame) -> list[Row]:
+    """What other code bases report of a pair, also of methods that were not run here."""
+    teacher, student = grid.models(key)
+    if teacher is None:
+        return []
+    models = (others["teacher"] == teacher.partition(".")[0]) & (
+        others["student"] == student.partition(".")[0]
+    )
+    rows = []
+    for _, figure in others[models & (others["dataset"] == key.dataset)].iterrows():
+        label = grid.label_of(figure["method"])
+        row = _published_row(grid, label or figure["method"], key, figure)
+        source = Cell(f"reported: {figure['source']}")
+        rows.append(replace(row, cells=[*row.cells[:-1], source]))
+    return rows
 
 
 def _short(source: str) -> str:
@@ -74,23 +120,38 @@ def _short(source: str) -> str:
     return source.split(" (")[0].split(": ")[0].removeprefix("winycg/").removeprefix("WangYZ1608/")
 
 
-def verdict(runs: pd.DataFrame, cell: GridCell, anchor: float, dataset: str) -> str:
-    """``reproduced``, ``above by``, ``below by``, or why the two cannot be compared."""
+def _epochs(anchor: pd.Series) -> int | None:
+    """How long the training behind a figure was, where that is known."""
+    if "epochs" not in anchor:
+        return published.EPOCHS.get(anchor["dataset"])
+    return None if pd.isna(anchor["epochs"]) else int(anchor["epochs"])
+
+
+def compared(grid: Grid, label: str, key: ColumnKey, figure: str, anchor: pd.Series) -> str:
+    """One of :data:`VERDICTS` with the difference, or why the two cannot be compared."""
+    runs, cell, wanted = grid.runs(label, key), grid.cell(label, key, figure), _epochs(anchor)
     if not cell.n:
         return "not tested" if FINISHED in cell.states else "no run"
-    wanted = published.EPOCHS.get(dataset)
     lengths = set(runs.get("config/epochs", pd.Series(dtype=float)).dropna().astype(int))
     if wanted is not None and lengths and lengths != {wanted}:
         return f"not comparable: {'/'.join(map(str, sorted(lengths)))} of {wanted} epochs"
     limits = runs.get("config/train_limit", pd.Series(dtype=float)).dropna()
     if len(limits):
         return f"not comparable: {int(limits.min()):,} training images"
-    difference = stats.mean(cell.scores) - anchor
-    if cell.n < 2:
-        return f"{signed(difference)}, no interval (1 run)"
-    interval = stats.t_interval(cell.scores)
-    if math.isnan(interval.low):
-        return f"{signed(difference)}, no interval ({cell.n} equal runs)"
-    if interval.contains(anchor):
-        return f"reproduced ({signed(difference)})"
-    return f"{'above' if difference > 0 else 'below'} by {abs(difference):.2f}"
+    difference = stats.mean(cell.scores) - float(anchor["top1_percent"])
+    half = half_width(grid, label, key, figure)
+    if math.isnan(half):
+        return f"{signed(difference)}, no interval"
+    words = VERDICTS[verdict(stats.Interval(difference - half, difference + half))]
+    return f"{words} ({signed(difference)} ± {half:.2f})"
+
+
+def half_width(grid: Grid, label: str, key: ColumnKey, figure: str) -> float:
+    """Of the 95 % interval of a mean, with the deviation pooled over the methods of its column."""
+    cells = [stats.present(grid.cell(name, key, figure).scores) for name in grid.labels]
+    degrees = sum(len(scores) - 1 for scores in cells if len(scores))
+    if not degrees:
+        return math.nan
+    squares = sum(float(((scores - scores.mean()) ** 2).sum()) for scores in cells if len(scores))
+    n = grid.cell(label, key, figure).n
+    return float(distributions.t.ppf(0.975, degrees)) * math.sqrt(squares / degrees / n) or math.nan

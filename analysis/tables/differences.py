@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
-from analysis.runs.grid import ColumnKey, Grid
-from analysis.runs.records import FINISHED
+from analysis.runs.cost import seconds_of
+from analysis.runs.grid import Grid
 from analysis.statistics import stats
 from analysis.statistics.design import Design
 from analysis.statistics.differences import Differences, Scope, compare
 from analysis.statistics.planning import Cost, Step, components, next_steps
-from analysis.tables.accuracy import references
-from analysis.tables.render import Cell, Column, Row, Table
-from analysis.tables.text import interval_cell, number, p_cell, signed_cell
+from analysis.tables.forms.render import Cell, Column, Row, Table
+from analysis.tables.forms.text import DASH, interval_cell, number, p_cell, signed_cell
+from analysis.tables.gains import references
+from analysis.tables.inputs import Inputs
 
 REACH = {
     Scope.SEEDS: "same pairs, same teachers",
+    Scope.IMAGES: "and other test images",
     Scope.TEACHERS: "same pairs, other teachers",
     Scope.PAIRS: "other pairs of this kind",
 }
-ONLY = "the only teacher"
+MARGIN = 0.5
+"""Points within which two methods count as equivalent."""
+ORDER = 40
 
 
-def differences(grid: Grid) -> Table | None:
+def tables(inputs: Inputs) -> Iterator[Table]:
+    """The differences, where a model of them can be made."""
+    found = differences(inputs)
+    if found is not None:
+        yield found
+
+
+def differences(inputs: Inputs) -> Table | None:
     """Differences to scratch and KD with simultaneous intervals; None without a model of them."""
-    design = design_of(grid)
+    grid, design = inputs.grid, inputs.design
     against = [label for label in references(grid) if design and label in design.methods]
     if design is None or not against:
         return None
-    found = {scope: compare(design, scope) for scope in Scope}
+    images = inputs.predicted.image_scores(design)
+    found = {scope: compare(design, scope, images) for scope in Scope}
     known = [scope for scope in Scope if not np.isnan(found[scope].standard_error).all()]
     if not known:
         return None
@@ -41,6 +55,7 @@ def differences(grid: Grid) -> Table | None:
             Column("against", "l"),
             Column("difference"),
             *(Column(text) for scope in known for text in (REACH[scope], "p")),
+            Column("verdict", "l"),
         ],
         rows=[
             _row(label, reference, [found[scope] for scope in known], rule_above=number == 0)
@@ -48,46 +63,11 @@ def differences(grid: Grid) -> Table | None:
             for number, label in enumerate(_others(design, against[: place + 1]))
         ],
         caption=(
-            f"Points, with 95 % intervals and p values that hold together for all "
-            f"{len(design.methods) * (len(design.methods) - 1) // 2} differences between the "
-            f"{len(design.methods)} methods (Tukey-Kramer); {_size(design)}."
+            "Points, with 95 % intervals and p values that hold together for all differences "
+            f"between the {len(design.methods)} methods (Tukey-Kramer); {_size(design)}."
         ),
         notes=tuple(_notes(grid, design, known)),
     )
-
-
-def design_of(grid: Grid) -> Design | None:
-    """The finished runs of the methods that every pair and teacher has; None below two methods."""
-    rows = pd.concat([_column_rows(grid, key) for key in grid.columns], ignore_index=True)
-    units = rows[["pair", "teacher"]].drop_duplicates()
-    places = rows.drop_duplicates(["method", "pair", "teacher"])["method"].value_counts()
-    if (places == len(units)).sum() < 2:
-        return None
-    return Design.complete(rows)
-
-
-def _column_rows(grid: Grid, key: ColumnKey) -> pd.DataFrame:
-    """The runs of one column; those without a teacher stand beside each teacher of the others."""
-    students, figure = grid.students, grid.figure_of(key)
-    runs = students[(students["column"] == key) & (students["state"] == FINISHED)]
-    rows = pd.DataFrame(
-        {
-            "method": runs["label"],
-            "taught": runs["teacher"].notna(),
-            "pair": "/".join(key),
-            "teacher": runs.get("teacher_run_id"),
-            "run": runs["directory"],
-            "score": runs[figure].astype(float) if figure in runs else np.nan,
-        }
-    )
-    rows["teacher"] = rows["teacher"].where(rows["teacher"].notna() | ~rows["taught"], ONLY)
-    teachers = list(rows.loc[rows["taught"], "teacher"].unique()) or [ONLY]
-    beside = (
-        rows[~rows["taught"]]
-        .drop(columns="teacher")
-        .merge(pd.Series(teachers, name="teacher"), how="cross")
-    )
-    return pd.concat([rows[rows["taught"]], beside])
 
 
 def _others(design: Design, left_out: list[str]) -> list[str]:
@@ -95,20 +75,29 @@ def _others(design: Design, left_out: list[str]) -> list[str]:
 
 
 def _row(label: str, reference: str, found: list[Differences], *, rule_above: bool) -> Row:
-    one, other = (found[0].methods.index(name) for name in (label, reference))
-    difference = float(found[0].difference[one, other])
+    difference, first = found[0].interval(label, reference)
     cells = [Cell(label), Cell(reference), signed_cell(difference)]
     for some in found:
-        half = float(some.half_width()[one, other])
-        interval = stats.Interval(difference - half, difference + half)
-        cells += [interval_cell(interval), p_cell(float(some.p()[one, other]))]
-    return Row(cells, label, rule_above=rule_above)
+        cells.append(interval_cell(some.interval(label, reference)[1]))
+        cells.append(p_cell(some.p_of(label, reference), raw=some.p_alone(label, reference)))
+    return Row([*cells, Cell(verdict(first))], label, rule_above=rule_above)
+
+
+def verdict(interval: stats.Interval) -> str:
+    """What an interval of a difference allows to say; a dash without one."""
+    if np.isnan(interval.low):
+        return DASH.text
+    if max(abs(interval.low), abs(interval.high)) < MARGIN:
+        return f"equivalent within {MARGIN:g}"
+    if interval.contains(0.0):
+        return "open"
+    return "higher" if interval.low > 0 else "lower"
 
 
 def _size(design: Design) -> str:
     pairs = int(design.pair_of_unit.max()) + 1
     return (
-        f"{len(design.runs)} runs over {pairs} pair{'s' * (pairs > 1)} and "
+        f"{design.groups['size'].sum()} runs over {pairs} pair{'s' * (pairs > 1)} and "
         f"{len(design.units)} teacher{'s' * (len(design.units) > 1)}"
     )
 
@@ -122,6 +111,9 @@ def _notes(grid: Grid, design: Design, known: list[Scope]) -> list[str]:
         if not np.isnan(value)
     ]
     notes = [
+        f"verdict, of the first interval: equivalent within {MARGIN:g} when all of it lies within "
+        f"{MARGIN:g} points of 0; else higher or lower when it leaves 0 out, and open when not: no "
+        "difference was shown, and no equivalence.",
         "An interval holds for what its header says; differences between pairs and between "
         "teachers are chance only in those that name other pairs or other teachers.",
     ]
@@ -154,12 +146,11 @@ def _step_text(step: Step) -> str:
 
 
 def _cost(grid: Grid) -> Cost:
-    """Mean seconds of the runs so far."""
+    """Mean seconds of the runs so far, alone where that was measured."""
     student = _mean_seconds(grid.students)
     teacher = _mean_seconds(grid.collected.teachers())
     return Cost(student, student if np.isnan(teacher) else teacher)
 
 
 def _mean_seconds(runs: pd.DataFrame) -> float:
-    seconds = runs.get("train_seconds", pd.Series(dtype=float))
-    return stats.mean(pd.to_numeric(seconds, errors="coerce"))
+    return stats.mean(seconds_of(runs))

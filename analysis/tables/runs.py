@@ -1,47 +1,61 @@
-"""Every run of a report: one row each in ``runs.csv``, and a list for the page with links."""
+"""What is known of every run, for programs: ``runs.csv`` and ``features.csv``."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from analysis.feature_gap.gap import IMAGES, NOISE, Gaps
+from analysis.feature_gap.metrics import METRICS
 from analysis.runs.collect import Collected
-from analysis.runs.grid import TEST, VALIDATION, pair_name
-from analysis.tables.render import inert
+from analysis.tables.forms import tidy
 
-LISTED = 500
-"""Runs that the page names; the file holds all."""
-
-
-def to_csv(collected: Collected) -> str:
-    """Everything that is known of every run in plain numbers, holes and reasons included."""
-    frame = collected.runs.copy()
-    for name in frame.select_dtypes(["object", "string"]):
-        frame[name] = [inert(value) if isinstance(value, str) else value for value in frame[name]]
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+RUN = ["run_id", "label", "recipe", "dataset"]
+OF_A_FEATURE_ROW = [
+    "run_id", "label", "recipe", "dataset", "pair", "seed", "view", "metric", "value", "image_sd",
+    "images",
+]  # fmt: skip
 
 
-def listed(collected: Collected, folder: Path) -> list[dict[str, Any]]:
-    """The first runs: what, state, accuracy, and the run's directory as seen from ``folder``.
+def write(collected: Collected, path: Path) -> Path:
+    """``runs.csv``: all that is known in plain numbers, a row a run, those without a result too.
 
-    ``link`` is empty where the directory is not there: a report from W&B, a run not yet started.
+    A run without a teacher that stands in several pairs has no ``pair``; ``pairs`` says in how many
+    it stands.
     """
-    return [
-        _entry(run, collected.runs_root, folder) for _, run in collected.runs[:LISTED].iterrows()
-    ]
+    runs = collected.runs
+    of_run = runs.groupby(RUN, sort=False)["pair"]
+    several = of_run.transform("nunique")
+    place = list(runs).index("pair")
+    first = ~runs.duplicated(RUN)
+    rows = runs[first].assign(pair=runs.loc[first, "pair"].where(several[first] == 1))
+    rows.insert(place + 1, "pairs", several[first])
+    return tidy.write(rows, path)
 
 
-def _entry(run: pd.Series, runs_root: Path, folder: Path) -> dict[str, Any]:
-    directory = runs_root / str(run["directory"])
-    known = [f"{run[name]:.2f} %" for name in (TEST, VALIDATION) if pd.notna(run.get(name))]
-    parts = [str(run["label"]), pair_name(str(run["pair"])), f"seed {run['seed']}"]
-    return {
-        "name": ", ".join(part for part in parts if part != "–"),
-        "state": str(run["state"]),
-        "accuracy": next(iter(known), ""),
-        "directory": str(run["directory"]),
-        "link": Path(os.path.relpath(directory, folder)).as_posix() if directory.is_dir() else "",
-    }
+def write_features(gaps: Gaps, path: Path) -> Path:
+    """``features.csv``: a row for each run, view of its features and metric of the gap.
+
+    ``view`` is what is compared with the teacher's features, ``image_sd`` the standard deviation of
+    ``value`` over other images of the same kind (empty where that is not known), ``images`` says
+    which rows were measured on the same ones. No run with features: the header alone.
+    """
+    return tidy.write(features(gaps), path)
+
+
+def features(gaps: Gaps) -> pd.DataFrame:
+    """See :func:`write_features`."""
+    rows = gaps.runs
+    parts = []
+    for name in METRICS:
+        if name not in rows:
+            continue
+        part = rows[[it for it in OF_A_FEATURE_ROW if it in rows]].assign(
+            metric=name, value=rows[name], image_sd=rows.get(f"{name}{NOISE}"), images=rows[IMAGES]
+        )
+        parts.append(part[part["value"].notna()])
+    if not parts:
+        return pd.DataFrame(columns=OF_A_FEATURE_ROW)
+    order = [*RUN, "pair", "view"]
+    return pd.concat(parts)[OF_A_FEATURE_ROW].sort_values(order, kind="stable", ignore_index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -11,21 +12,28 @@ from analysis.runs.grid import ColumnKey, Grid
 from analysis.runs.records import FINISHED
 from analysis.runs.variants import grid_options
 from analysis.statistics import stats
-from analysis.tables.render import Cell, Column, Row, Table
-from analysis.tables.text import DASH
+from analysis.tables.forms.bold import ties_of
+from analysis.tables.forms.render import Cell, Column, Row, Table
+from analysis.tables.forms.text import DASH
+from analysis.tables.inputs import Inputs
+
+ORDER = 70
 
 
-def sensitivity(grid: Grid) -> list[Table]:
+def tables(inputs: Inputs) -> Iterator[Table]:
+    """A table for every grid of two options."""
+    yield from sensitivity(inputs.grid)
+
+
+def sensitivity(grid: Grid) -> Iterator[Table]:
     """One table per pair and method whose rows form a grid of two numeric options."""
-    found = []
     for key in grid.columns:
         for method in dict.fromkeys(grid.method(label) for label in grid.labels):
             students = grid.students
             own = students[(students["column"] == key) & (students["method"] == method)]
             options = grid_options(own)
             if options is not None:
-                found.append(_table(grid, key, method, own, options))
-    return found
+                yield _table(grid, key, method, own, options)
 
 
 def _table(
@@ -39,12 +47,9 @@ def _table(
         for (row, column), some in done.groupby([down, across])
     }
     expected = runs.groupby([down, across]).size().to_dict()
-    means = {
-        place: stats.mean(values)
-        for place, values in scores.items()
-        if len(stats.present(values)) == expected[place]  # a cell with a hole does not compete
-    }
-    best = max(means.values(), default=math.nan)
+    labels = runs.groupby([down, across])["label"].first().to_dict()
+    ties = ties_of(grid, key, list(labels.values()))  # a cell with a hole does not compete
+    best = ties.of[ties.best] if ties else []
     columns = sorted(runs[across].dropna().unique())
     rows = []
     for value in sorted(runs[down].dropna().unique()):
@@ -52,7 +57,7 @@ def _table(
             _cell(
                 scores.get((value, it)),
                 expected.get((value, it), 0),
-                best=means.get((value, it)) == best,
+                best=labels.get((value, it)) in best,
             )
             for it in columns
         ]
@@ -63,7 +68,8 @@ def _table(
         columns=[Column(_name(down)), *(Column(f"{value:g}") for value in columns)],
         rows=rows,
         caption="Mean accuracy in percent, its 95 % t interval over (n) seeds; bold: "
-        "highest mean of those without a hole.",
+        "what these runs cannot tell from the highest mean, among cells without a hole (95 %, "
+        "Tukey-Kramer).",
     )
 
 

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
-from analysis.runs.grid import ColumnKey, Grid
+from analysis.runs.designs import design_of
+from analysis.runs.grid import Grid
 from analysis.runs.variants import varying_options
 from analysis.statistics import stats
+from analysis.statistics.differences import Differences, compare
 from analysis.tables.accuracy import score_cell
-from analysis.tables.render import Cell, Column, Row, Table
-from analysis.tables.text import DASH, difference_cell, interval_cell
+from analysis.tables.forms.render import Cell, Column, Row, Table
+from analysis.tables.forms.text import DASH, difference_cell, interval_cell
+from analysis.tables.inputs import Inputs
+
+ORDER = 60
 
 
-def variants(grid: Grid) -> list[Table]:
+def tables(inputs: Inputs) -> Iterator[Table]:
+    """The variants of every method that has several rows."""
+    yield from variants(inputs.grid)
+
+
+def variants(grid: Grid) -> Iterator[Table]:
     """One table per method with several rows: options, accuracy, difference to the first row."""
-    tables = []
     for method in dict.fromkeys(grid.method(label) for label in grid.labels):
         labels = [label for label in grid.labels if grid.method(label) == method]
         options = varying_options(grid.students[grid.students["label"].isin(labels)])
         if len(labels) > 1 and options:
-            tables.append(_table(grid, method, labels, options))
-    return tables
+            yield _table(grid, method, labels, options)
 
 
 def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Table:
     rows: list[Row] = []
     for key in grid.columns:
+        design = design_of(grid, [key], labels)
+        found = None if design is None else compare(design)
         for number, label in enumerate(labels):
             if not grid.cell(label, key).expected:
                 continue
@@ -34,7 +45,7 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
             cells = [Cell(grid.place(key)), Cell(label), *values]
             cell = grid.cell(label, key)
             interval = interval_cell(stats.t_interval(cell.scores), signs=False)
-            cells += [score_cell(cell), interval, _difference(grid, label, labels[0], key)]
+            cells += [score_cell(cell), interval, _difference(found, label, labels[0])]
             rows.append(Row(cells, label, key.pair, rule_above=number == 0 and bool(rows)))
     names = [name.split("/", 1)[1].replace("_", " ") for name in options]
     return Table(
@@ -50,19 +61,17 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
         ],
         rows=rows,
         caption=(
-            "Options that differ between the rows; differences are paired by seed, in points, with "
-            "the 95 % t interval of their mean."
+            "Options that differ between the rows; 95 % t interval of each mean. Differences in "
+            "points, with 95 % intervals that hold together for all differences between rows of a "
+            "pair (Tukey-Kramer, error pooled over rows)."
         ),
     ).without_constant("Pair")
 
 
-def _difference(grid: Grid, label: str, reference: str, key: ColumnKey) -> Cell:
-    if label == reference:
+def _difference(found: Differences | None, label: str, reference: str) -> Cell:
+    if label == reference or found is None or not {label, reference} <= set(found.methods):
         return DASH
-    differences = stats.paired_differences(
-        grid.cell(label, key).scores, grid.cell(reference, key).scores
-    )
-    return difference_cell(differences) if len(stats.present(differences)) else DASH
+    return difference_cell(*found.interval(label, reference))
 
 
 def _value(value: object) -> str:

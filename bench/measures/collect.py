@@ -18,9 +18,9 @@ def measure(settings: Settings) -> Iterator[Figure]:
     for runs in (10_000, 100_000) if settings.full else (10_000,):
         with TemporaryDirectory() as folder:
             root = Path(folder)
-            _, manifest = store.make(root, runs)
+            manifests = store.make_many(root, runs)
             cache = root / "cache"
-            read = partial(collect, root, manifest, cache)
+            read = partial(collect, root, manifests, cache)
             cold = []
             for _ in range(min(settings.rounds, 3)):
                 cache.unlink(missing_ok=True)

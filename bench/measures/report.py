@@ -33,11 +33,14 @@ def measure(settings: Settings) -> Iterator[Figure]:  # noqa: ARG001
         yield Figure("report, again", once(report), "s", note="records and gap figures cached")
 
 
-def add_features(root: Path, plan: Plan) -> None:
-    """Features of every student as a run keeps them: at the end and after some epochs."""
+def add_features(root: Path, plan: Plan, seeds: int | None = None) -> None:
+    """Features of students as a run keeps them: at the end and after some epochs.
+
+    ``seeds``: of so many seeds, from 0; None: of all.
+    """
     contents: dict[str, tuple[bytes, bytes]] = {}
     for spec in plan.runs:
-        if spec.role == "teacher":
+        if spec.role == "teacher" or (seeds is not None and spec.config.seed >= seeds):
             continue
         run = RunDirectory.of(root, spec.experiment, spec.run_id)
         name = spec.config.method.name

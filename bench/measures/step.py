@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from bench import pairs
-from bench.plain import PlainProcess
+from bench.reference_loop import PlainProcess
 from bench.registry import Figure, Settings
 from bench.timing import Stopwatch, in_turns, ratios, spread, wait
 
@@ -61,13 +61,13 @@ def _breakdown(name: str, engine: pairs.Engine, settings: Settings) -> Iterator[
         teacher = ground.teacher(image, ()) if ground.teacher is not None else None
         watch.lap("teacher")
         with ground.fabric.autocast():
-            logits = None if teacher is None else teacher.logits
-            terms, _ = trainer.step(image, batch.label, batch.index, (1, 240, 0, 781), logits, {})
+            seen = [image] if teacher is None else [image, teacher.logits]
+            terms, _ = trainer.step(batch.label, batch.index, [seen], (1, 240, 0, 781))
         watch.lap("student and losses")
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         watch.lap("backward")
-        trainer.optimizer.step()
-        trainer.optimizer.zero_grad()
+        trainer.updates.optimizer.step()
+        trainer.updates.optimizer.zero_grad()
         watch.lap("optimizer")
     for label, seconds in taken.items():
         yield Figure(f"{name}: {label}", spread([1000 * it for it in seconds]), "ms/step")

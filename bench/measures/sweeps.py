@@ -25,10 +25,11 @@ def measure(settings: Settings) -> Iterator[Figure]:
 
     with TemporaryDirectory() as folder:
         root = Path(folder)
-        store.make(root, 10_000)
+        plan, _ = store.make(root, 10_000)
         overrides, console = store.settings_for(10_000), Console(file=io.StringIO())
         seconds = repeat(lambda: status("dskd_digits", overrides, root, console=console))
-        yield Figure("status of 10,000 finished runs", spread(seconds), "s")
+        note = f"{len(plan.runs):,}: as many whole seeds as an experiment may have"
+        yield Figure("status of 10,000 finished runs", spread(seconds), "s", note=note)
     with TemporaryDirectory() as folder:
         root, overrides = Path(folder), store.settings_for(1_000)
         plan = expand("dskd_digits", overrides)

@@ -62,7 +62,9 @@ def on_files(files: Files, config: Any) -> Files:
         pages[f"reference/{name}.md"] = "\n\n".join(f"::: {module}" for module in modules)
     for page, text in pages.items():
         files.append(File.generated(config, page, content=text))
-    for image in re.findall(r"!\[[^\]]*\]\((results/[^)]+)\)", pages["index.md"]):
+    tour = (ROOT / "docs" / "tour.md").read_text()
+    shown = re.findall(r"!\[[^\]]*\]\((?:\.\./)?(results/[^)]+)\)", pages["index.md"] + tour)
+    for image in dict.fromkeys(shown):
         files.append(File.generated(config, image, abs_src_path=str(ROOT / image)))
     return files
 
@@ -127,6 +129,7 @@ def methods_page() -> str:
             *rows,
             "",
             *(f"::: baselines.{it.name}\n{OPTIONS}\n" for it in entries),
+            "::: suite.train.optimization.dot\n",
         ]
     )
 
@@ -151,6 +154,7 @@ def citation_page() -> str:
             "",
             *("```", *bibtex, "```"),
             "",
-            "The methods and their papers are in [Methods](methods.md).",
+            "The methods and their papers are in [Methods](methods.md); `dskd-bench methods "
+            "--bibtex` writes all of them as BibTeX.",
         ]
     )

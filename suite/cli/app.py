@@ -15,17 +15,21 @@ from typing import Annotated, Any
 import typer
 
 from suite.cli.common import TRACEBACK, common, told
+from suite.cli.evaluation import commands as evaluation
+from suite.cli.init import commands as init
 from suite.cli.options import (
     Accelerator,
     CheckpointSeconds,
     ClusterFile,
     DataRoot,
+    Deterministic,
     Devices,
     ExecutorName,
     Experiment,
     FeatureEpochs,
     RunsRoot,
     Settings,
+    StageFeatures,
     Threads,
     Tracker,
     Workers,
@@ -33,7 +37,9 @@ from suite.cli.options import (
     make_runtime,
     searches,
 )
+from suite.cli.share import commands as share
 from suite.cli.single import commands
+from suite.cli.site import commands as site
 from suite.interface.errors import UserError
 from suite.terminal import terminal
 
@@ -43,6 +49,10 @@ app = typer.Typer(
     help="Benchmark suite for knowledge distillation: DSKD beside KD, FitNet, CRD, DKD and more.",
 )
 app.add_typer(commands)
+app.add_typer(share)
+app.add_typer(init)
+app.add_typer(site)
+app.add_typer(evaluation)
 app.callback()(common)
 console = terminal()
 FAULT_OF_THE_SUITE = 3
@@ -83,14 +93,16 @@ def sweep(
     nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    deterministic: Deterministic = "prefer",
     feature_epochs: FeatureEpochs = 6,
+    stage_features: StageFeatures = False,
     checkpoint_seconds: CheckpointSeconds = 60.0,
     tracker: Tracker = "wandb",
 ) -> None:
     """Train every run of an experiment that is missing, then print its table."""
-    from sweeps.launch import How, launch
+    from sweeps.launch import LaunchOptions, launch
     from sweeps.plan.manifest import stem
-    from sweeps.slurm.closing import Closing
+    from sweeps.slurm.finalize import Finalize
 
     runtime = make_runtime(
         runs_root=runs_root,
@@ -100,19 +112,21 @@ def sweep(
         nodes=nodes,
         threads=threads,
         workers=workers,
+        deterministic=deterministic,
         feature_epochs=feature_epochs,
+        stage_features=stage_features,
         checkpoint_seconds=checkpoint_seconds,
         tracker=tracker,
     )
-    given, place = tuple(settings or []), runs_root.resolve()
-    closing = Closing(stem(experiment), given, place, report, sync=tracker == "wandb")
-    how = How(executor, jobs, cluster, detach, force, dry_run, closing)
-    summary = launch(experiment, given, runtime, how, console)
+    overrides, root = tuple(settings or []), runs_root.resolve()
+    finalize = Finalize(stem(experiment), overrides, root, report, sync=tracker == "wandb")
+    options = LaunchOptions(executor, jobs, cluster, detach, finalize, force, dry_run)
+    summary = launch(experiment, overrides, runtime, options, console)
     if dry_run:
         raise typer.Exit(summary.exit_status)
     if summary.detached:
         return
-    if summary.on_slurm and tracker == "wandb":  # the jobs' nodes may have had no network
+    if summary.remote and tracker == "wandb":  # the jobs' nodes may have had no network
         _sync(runs_root, stem(experiment))
     if report:
         _report(runs_root, summary.manifest)
@@ -156,7 +170,8 @@ def search(
     tracker: Tracker = "wandb",
 ) -> None:
     """Search hyper-parameters on validation accuracy; a second call goes on with the study."""
-    from sweeps.search.launch import How
+    from sweeps.plan.tuned import TUNED_ROOT
+    from sweeps.search.launch import SearchOptions
     from sweeps.search.launch import search as run_search
 
     runtime = make_runtime(
@@ -168,8 +183,10 @@ def search(
         workers=workers,
         tracker=tracker,
     )
-    how = How(executor, jobs, cluster, storage, **({"tuned_root": tuned} if tuned else {}))
-    summary = run_search(name, settings or [], runtime, how, trials=trials, console=console)
+    options = SearchOptions(
+        executor, jobs, cluster, storage=storage, tuned_root=tuned or TUNED_ROOT
+    )
+    summary = run_search(name, settings or [], runtime, options, trials=trials, console=console)
     for path in summary.chosen:
         console.print(f"chosen settings: {path}")
     if report:
@@ -232,8 +249,7 @@ def status(
     """How far the runs of an experiment are, from the run store and SLURM."""
     from sweeps.watch.status import status as show
 
-    given = settings or []
-    show(experiment, given, runs_root, console=console, watch=watch, everything=everything)
+    show(experiment, settings or [], runs_root, console=console, watch=watch, everything=everything)
 
 
 @app.command()
@@ -249,13 +265,19 @@ def cancel(
 
 
 @app.command()
-def sync(experiment: Experiment, runs_root: RunsRoot = Path("runs")) -> None:
-    """Send to W&B whatever it lacks of an experiment; can be repeated. Without a key: status 1."""
+def sync(
+    experiment: Experiment,
+    tracker: Annotated[str, typer.Option(help="Where to: wandb, tensorboard ...")] = "wandb",
+    runs_root: RunsRoot = Path("runs"),
+) -> None:
+    """Send to a tracker whatever it lacks of an experiment; can be repeated. W&B without a key:
+    status 1.
+    """
     from suite.names import TEACHERS
     from sweeps.plan.manifest import stem
 
     name = experiment if experiment == TEACHERS else stem(experiment)
-    raise typer.Exit(1 if _sync(runs_root, name) else 0)
+    raise typer.Exit(1 if _sync(runs_root, name, tracker) else 0)
 
 
 @app.command()
@@ -283,11 +305,11 @@ def bench(
         raise typer.Exit(1)
 
 
-def _sync(runs_root: Path, experiment: str) -> int:
+def _sync(runs_root: Path, experiment: str, tracker: str = "wandb") -> int:
     """Returns how many runs could not be sent."""
     from suite.tracking import sync as send
 
-    summary = send(runs_root, experiment)
+    summary = send(runs_root, experiment, tracker)
     console.print(str(summary))
     return summary.failed + summary.unsent
 

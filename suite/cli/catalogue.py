@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import torch
 
 from suite import methods
-from suite.config import ModelConfig
+from suite.config import DOT_NAME, ModelConfig
 from suite.interface.distiller import Batch, Distiller, Setup, UnsupportedPair
+from suite.interface.paper import Paper
 from suite.interface.rng import Draws, generator, seeded_globals
 from suite.interface.taps import Outputs, TappedModel
-from suite.models import count_parameters, create
+from suite.models import BareTask, count_parameters, create
+from suite.train.optimization.dot import PAPER as DOT_PAPER
 
 STUDENT, TEACHER = "cifar_wrn_40_1", "cifar_wrn_40_2"  # CRD's Table 1; feature widths 64 and 128
 CLASSES, TRAIN_IMAGES, IMAGE = 100, 50_000, (3, 32, 32)
@@ -37,24 +40,56 @@ class Entry:
 
 def catalogue(names: Sequence[str] | None = None) -> Iterator[Entry]:
     """The methods called ``names``, all when None."""
-    networks = {name: create(ModelConfig(name=name), CLASSES, IMAGE) for name in (STUDENT, TEACHER)}
+    task = BareTask(CLASSES, IMAGE)
+    networks = {name: create(ModelConfig(name=name), task) for name in (STUDENT, TEACHER)}
     for name in methods.names() if names is None else names:
         yield _entry(name, networks[STUDENT], networks[TEACHER])
+
+
+def bibliography(names: Sequence[str] | None = None) -> str:
+    """The papers of the methods called ``names``, of all and of DOT when None, as BibTeX.
+
+    An entry's key is the method's name; methods of one paper share the first one's.
+    """
+    wanted = methods.names() if names is None else names
+    keys = _keys(wanted)
+    if names is None:
+        keys[DOT_PAPER] = DOT_NAME
+    return "\n\n".join(paper.bibtex(key) for paper, key in sorted(keys.items(), key=itemgetter(1)))
+
+
+def citations(names: Collection[str]) -> dict[str, str]:
+    """Method -> the BibTeX of its papers; methods of one paper share the first one's key."""
+    keys = _keys(sorted(names))
+    return {
+        name: "\n\n".join(paper.bibtex(keys[paper]) for paper in methods.papers(name).values())
+        for name in names
+    }
+
+
+def _keys(names: Iterable[str]) -> dict[Paper, str]:
+    """Paper -> its BibTeX key, the first method of it."""
+    keys: dict[Paper, str] = {}
+    for name in names:
+        for key, paper in methods.papers(name).items():
+            keys.setdefault(paper, key)
+    return keys
 
 
 def _entry(name: str, student: TappedModel, teacher: TappedModel) -> Entry:
     method = methods.find(name)
     config = method.Config()
+    paper = "; ".join(map(str, methods.papers(name).values())) or "no distillation"
     options = ", ".join(f"{key}={value}" for key, value in config.model_dump(mode="json").items())
     try:
         with seeded_globals(0, "catalogue"):
             built = method(config, _setup(student, teacher if method.uses_teacher else None))
     except UnsupportedPair as reason:
-        return Entry(name, method.paper, str(reason), 0, 0, 0, options)
+        return Entry(name, paper, str(reason), 0, 0, 0, options)
     shipped = count_parameters(built.deploy(student))
     return Entry(
         name=name,
-        paper=method.paper,
+        paper=paper,
         needs=_needs(built),
         train_parameters=count_parameters(built),
         deploy_parameters=shipped - count_parameters(student),
@@ -67,10 +102,12 @@ def _needs(method: Distiller) -> str:
     if not method.uses_teacher:
         return "no teacher"
     reads = {"teacher": method.teacher_taps(), "student": method.student_taps()}
-    return "; ".join(
+    outputs = [
         f"{who}: {', '.join(['logits', *(tap for tap in taps if tap != 'logits')])}"
         for who, taps in reads.items()
-    )
+    ]
+    views = [f"further views: {', '.join(method.views())}"] if method.views() else []
+    return "; ".join(outputs + views)
 
 
 def _setup(student: TappedModel, teacher: TappedModel | None) -> Setup:
@@ -81,9 +118,10 @@ def _setup(student: TappedModel, teacher: TappedModel | None) -> Setup:
             index = torch.arange(2 * CLASSES)  # two images of every class, all alike
             image = torch.zeros(1, *IMAGE)
             with torch.no_grad():
-                one = teacher(image, taps)
-            same = Outputs(_times(one.logits, index), {it: _times(one[it], index) for it in taps})
-            yield Batch(_times(image, index), labels[index], index), same
+                of_image = teacher(image, taps)
+            repeated = {tap: _times(of_image[tap], index) for tap in taps}
+            outputs = Outputs(_times(of_image.logits, index), repeated)
+            yield Batch(_times(image, index), labels[index], index), outputs
 
     return Setup(
         student=student,

@@ -6,7 +6,7 @@ import os
 import tempfile
 import traceback
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,14 +24,9 @@ def _print_version(wanted: bool) -> None:
 
         state = git_state()
         commit = state["git_commit"] or "unknown commit"
-        console.print(
-            f"dskd-bench {version('dskd-bench')} ({commit}{_changed(state)})", highlight=False
-        )
+        changed = ", changed since" if state["git_dirty"] else ""
+        console.print(f"dskd-bench {version('dskd-bench')} ({commit}{changed})", highlight=False)
         raise typer.Exit
-
-
-def _changed(state: dict[str, Any]) -> str:
-    return ", changed since" if state["git_dirty"] else ""
 
 
 def common(

@@ -60,18 +60,34 @@ Threads = Annotated[
 CheckpointSeconds = Annotated[
     float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
 ]
+Deterministic = Annotated[
+    Literal["require", "prefer", "off"],
+    typer.Option(help="Deterministic kernels; require: fail where an operation has none."),
+]
 Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
 FeatureEpochs = Annotated[
     int,
     typer.Option(help="Keep features after so many epochs, for plots of the gap over training."),
 ]
+StageFeatures = Annotated[
+    bool,
+    typer.Option(
+        "--stage-features", help="Keep features of all stages, for the similarity of layers."
+    ),
+]
 Tracker = Annotated[
-    Literal["wandb", "none"], typer.Option(envvar="DSKD_TRACKER", help="Mirror runs to W&B.")
+    str,
+    typer.Option(
+        envvar="DSKD_TRACKER", help="Where runs are shown, too: wandb, tensorboard, none ..."
+    ),
 ]
 
 ExecutorName = Annotated[
-    Literal["auto", "debug", "local", "slurm"],
-    typer.Option(help="auto: slurm where sbatch exists, else local processes."),
+    str,
+    typer.Option(
+        help="auto (slurm where it answers, else local), in_process, local, slurm, or an "
+        "installed one."
+    ),
 ]
 ClusterFile = Annotated[
     Path | None,
@@ -80,7 +96,12 @@ ClusterFile = Annotated[
 
 
 def make_runtime(**values: Any) -> Any:
-    """The :class:`suite.config.Runtime` of these options. Raises ``ConfigError``."""
+    """The :class:`suite.config.Runtime` of these options. Raises ``UserError``."""
     from suite.config import Runtime, parse
 
-    return parse(Runtime, values, "command line")
+    runtime = parse(Runtime, values, "command line")
+    if runtime.tracker != "none":
+        from suite.tracking.trackers import check
+
+        check(runtime.tracker, also="none")
+    return runtime

@@ -15,7 +15,9 @@ from rich.text import Text
 from suite.cli.options import (
     Accelerator,
     CheckpointSeconds,
+    ClusterFile,
     DataRoot,
+    Deterministic,
     Devices,
     RunsRoot,
     Threads,
@@ -43,6 +45,7 @@ def train(
     devices: Devices = 1,
     threads: Threads = None,
     workers: Workers = 4,
+    deterministic: Deterministic = "prefer",
     checkpoint_seconds: CheckpointSeconds = 60.0,
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
@@ -61,6 +64,7 @@ def train(
         devices=devices,
         threads=threads,
         workers=workers,
+        deterministic=deterministic,
         checkpoint_seconds=checkpoint_seconds,
     )
     limits.check(runtime, jobs=None)
@@ -83,10 +87,15 @@ def list_methods(
         list[str] | None,
         typer.Argument(help="E.g. dkd crd+kd; default: all.", autocompletion=completions),
     ] = None,
+    bibtex: Annotated[bool, typer.Option("--bibtex", help="Only the papers, as BibTeX.")] = False,
 ) -> None:
     """What methods read, what they add to training and to the deployed network, their papers."""
-    from suite.cli.catalogue import STUDENT, TEACHER, TRAIN_IMAGES, catalogue
+    from suite.cli.catalogue import STUDENT, TEACHER, TRAIN_IMAGES, bibliography, catalogue
+    from suite.train.optimization.dot import PAPER as DOT_PAPER
 
+    if bibtex:
+        console.print(bibliography(names), highlight=False, markup=False, soft_wrap=True)
+        return
     for entry in catalogue(names):
         console.print(Text.assemble((entry.name, "bold"), f"  {entry.paper}"), soft_wrap=True)
         extra = f"{entry.train_parameters:,} to training, {entry.deploy_parameters:,} deployed"
@@ -94,6 +103,8 @@ def list_methods(
             extra += f", {entry.memory / 1e6:.0f} MB for {TRAIN_IMAGES:,} training images"
         console.print(f"  reads {entry.needs}\n  adds {extra}", highlight=False, soft_wrap=True)
         console.print(f"  options: {entry.options}", highlight=False, soft_wrap=True)
+    if names is None:
+        console.print(f"optimizer.name=dot: {DOT_PAPER}", highlight=False, soft_wrap=True)
     console.print(f"added: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")
 
 
@@ -123,6 +134,23 @@ def list_data(data_root: DataRoot = Path("data")) -> None:
     console.print(table)
 
 
+@commands.command()
+def doctor(
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    cluster: ClusterFile = None,
+) -> None:
+    """Whether this machine has what the suite needs, with a cure for each fault (then status 2)."""
+    from suite.cli.doctor import Surroundings, examine, line
+
+    faults = 0
+    for finding in examine(Surroundings(runs_root, data_root, cluster)):
+        console.print(line(finding))
+        faults += finding.grade == "fault"
+    console.print("nothing to mend" if not faults else f"{faults} to mend")
+    raise typer.Exit(2 if faults else 0)
+
+
 def _with_contents(values: Any, runtime: Runtime) -> Any:
     """Which images an image folder holds, where the run does not say it."""
     from suite import data
@@ -134,8 +162,8 @@ def _with_contents(values: Any, runtime: Runtime) -> Any:
         return values  # the parser says what is missing
     if known is not None or not isinstance(name, str) or not data.in_folders(name):
         return values
-    found = data.identify(name, runtime.data_root, runtime.data_cache)
-    return {**values, "config": {**values["config"], "data": {**section, "contents": found}}}
+    contents = data.identify(name, runtime.data_root, runtime.data_cache)
+    return {**values, "config": {**values["config"], "data": {**section, "contents": contents}}}
 
 
 def _run_spec(values: Any) -> Any:

@@ -10,18 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from suite.config import DataConfig, FolderContents
-from suite.data import sets
+from suite.config import DataConfig, FolderContents, Normalisation
+from suite.data import decoding, sets
 from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
 from suite.data.base import DataError, Dataset, EvalImages, TrainImages
 from suite.data.contents import contents_of
 from suite.data.folder import describe_folder, load_folder
 from suite.data.listing import ELSEWHERE, HIDDEN, TRAIN
+from suite.data.policies import Policy
 from suite.data.source import Source
 from suite.data.split import of_classes, training_and_validation
 from suite.interface.errors import unknown
 
 __all__ = [
+    "NO_FILES",
     "DataError",
     "Dataset",
     "EvalImages",
@@ -33,11 +35,14 @@ __all__ = [
     "load",
     "modules",
     "names",
+    "normalisation",
     "require_contents",
 ]
 
 FOLDERS = ("imagenet", "imagefolder")
 """Image folders that are listed among the data sets even where they are not there."""
+NO_FILES = "none needed"
+"""Where the files of a set lie that ships with a package."""
 
 
 def names(root: Path | None = None) -> tuple[str, ...]:
@@ -85,6 +90,14 @@ def modules(name: str) -> tuple[str, ...]:
     return () if in_folders(name) else (sets.module(name),)
 
 
+def normalisation(name: str) -> Normalisation:
+    """What images of a data set are normalised with."""
+    if in_folders(name):
+        return Normalisation(mean=decoding.MEAN, std=decoding.STD)
+    source = sets.find(name)
+    return Normalisation(mean=source.mean, std=source.std)
+
+
 def identify(name: str, root: Path, cache: Path | None = None) -> FolderContents | None:
     """What identifies the images of an image folder; None for the other sets, which are fixed.
 
@@ -127,7 +140,7 @@ def describe(name: str, root: Path) -> tuple[str, str, str, str]:
     source = sets.find(name)
     train = source.train_images - source.validation_images
     images = f"{train:,} / {source.validation_images:,} / {source.test_images:,}"
-    place = str(root / source.files) if source.files else "none needed"
+    place = str(source.folder(root) or NO_FILES)
     size = f"{source.channels}x{source.size}x{source.size}"
     return str(source.num_classes), images, size, place
 
@@ -141,6 +154,10 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
         raise DataError(
             f"data.class_block {config.class_block}: {config.name} has {source.num_classes} "
             f"classes; with classes {classes}, blocks 0 to {last}"
+        )
+    if config.decoder is not None:
+        raise DataError(
+            f"data.decoder {config.decoder}: only image folders are decoded; leave it out"
         )
     images, labels = source.part(config.name, root, True)
     chosen = training_and_validation(config, labels.numpy(), source.validation_images)
@@ -166,7 +183,12 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
         image_shape=(source.channels, height, train.images.shape[3]),
         train_labels=train.labels,
         # 4 of 32 pixels as in He et al. 2016 (CIFAR), in proportion for other sizes
-        train=ArrayTrain(train, height // 8 if augment else 0, augment and source.flip),
+        train=ArrayTrain(
+            train,
+            height // 8 if augment else 0,
+            augment and source.flip,
+            Policy.of(config.auto_augment, source.mean, height),
+        ),
         evals=evals,
         mean=source.mean,
         std=source.std,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from suite.data.base import rank_rows, steps_per_epoch
+from suite.data.policies import Policy
+from suite.data.views import Change, change
 from suite.interface.distiller import Batch
 from suite.interface.rng import generator
 
@@ -81,6 +83,14 @@ class ArrayEval:
         return self.pixels.batches(batch_size, rank, world_size)
 
 
+class _View(NamedTuple):
+    """What one view of an epoch does with each of the N images."""
+
+    offsets: Tensor  # [N, 2] in 0..2*padding: where the crop begins
+    flips: Tensor  # [N] bool
+    change: Change | None  # what follows
+
+
 @dataclass(frozen=True)
 class ArrayTrain:
     """A training split in device memory."""
@@ -88,6 +98,7 @@ class ArrayTrain:
     pixels: Pixels
     padding: int = 0  # random crop out of an image padded by so many zeros on every side
     flip: bool = False  # horizontal flip of every second image
+    policy: Policy | None = None  # follows in the first view
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -112,28 +123,39 @@ class ArrayTrain:
         first_step: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        views: Sequence[str] = (),
     ) -> Iterator[Batch]:
         """Shuffled and augmented batches; a pure function of (seed, epoch) from any step on."""
         device = self.pixels.labels.device
         order = torch.randperm(len(self), generator=generator(seed, "order", epoch)).to(device)
-        offsets, flips = (drawn.to(device) for drawn in self._draw(seed, epoch))
+        drawn = [self._view(seed, epoch), *(self._view(seed, epoch, name) for name in views)]
         steps = rank_rows(order, batch_size, first_step, rank, world_size)
         at_once = self._steps_at_once(batch_size // world_size)
         for start in range(0, len(steps), at_once):
-            yield from self._augmented(steps[start : start + at_once], offsets, flips)
+            yield from self._augmented(steps[start : start + at_once], drawn, views)
 
     def _augmented(
-        self, steps: Sequence[Tensor], offsets: Tensor, flips: Tensor
+        self, steps: Sequence[Tensor], drawn: Sequence[_View], views: Sequence[str]
     ) -> Iterator[Batch]:
         """One batch for each list of rows, made together."""
         rows = torch.cat(list(steps))
         raw = self.pixels.images.index_select(0, rows)  # 4 times faster than images[rows]
-        if self.padding or self.flip:
-            raw = crop_and_flip(raw, offsets[rows], flips[rows], self.padding)
+        images = [self.pixels.normalise(self._look(raw, rows, view)) for view in drawn]
         sizes = [len(step) for step in steps]
-        parts = (self.pixels.normalise(raw), self.pixels.labels[rows], rows)
-        for image, label, index in zip(*(torch.split(part, sizes) for part in parts), strict=True):
-            yield Batch(image, label, index)
+        parts = (self.pixels.labels[rows], rows, *images)
+        for label, index, image, *others in zip(
+            *(torch.split(part, sizes) for part in parts), strict=True
+        ):
+            yield Batch(image, label, index, dict(zip(views, others, strict=True)))
+
+    def _look(self, raw: Tensor, rows: Tensor, view: _View) -> Tensor:
+        """The images ``raw`` [B, C, H, W], which are those at ``rows``, as the view shows them."""
+        if self.padding or self.flip:
+            raw = crop_and_flip(raw, view.offsets[rows], view.flips[rows], self.padding)
+        if view.change is None:
+            return raw
+        pairs = zip(raw.cpu(), rows.tolist(), strict=True)
+        return torch.stack([view.change(image, row) for image, row in pairs]).to(raw.device)
 
     def _steps_at_once(self, batch_size: int) -> int:
         """On a GPU many batches are made by one series of kernels, which are small; else one."""
@@ -141,9 +163,16 @@ class ArrayTrain:
             return 1
         return max(1, VALUES_AT_ONCE // (batch_size * self.pixels.images[0].numel()))
 
-    def _draw(self, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
-        """Crop offsets [N, 2] in 0..2*padding and flips [N] of one epoch, one draw per image."""
-        stream = generator(seed, "augment", epoch)
+    def _view(self, seed: int, epoch: int, *name: str) -> _View:
+        """One draw for every image of an epoch; no name: the first view."""
+        offsets, flips = (it.to(self.pixels.labels.device) for it in self._draw(seed, epoch, *name))
+        if name:
+            return _View(offsets, flips, change(seed, epoch, *name))
+        return _View(offsets, flips, self.policy.change(seed, epoch) if self.policy else None)
+
+    def _draw(self, seed: int, epoch: int, *name: str) -> tuple[Tensor, Tensor]:
+        """Crop offsets [N, 2] in 0..2*padding and flips [N] of a view, one draw per image."""
+        stream = generator(seed, "augment", epoch, *name)
         offsets = torch.randint(0, 2 * self.padding + 1, (len(self), 2), generator=stream)
         flips = torch.rand(len(self), generator=stream) < 0.5
         return offsets, flips & self.flip

@@ -5,7 +5,7 @@ Shapes: N training images, M images of an evaluation split, B images of a global
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -63,8 +63,13 @@ class TrainImages(Protocol):
         first_step: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        views: Sequence[str] = (),
     ) -> Iterator[Batch]:
-        """Shuffled and augmented batches from ``first_step`` on, see :func:`rank_rows`."""
+        """Shuffled and augmented batches from ``first_step`` on, see :func:`rank_rows`.
+
+        ``views`` are names of further views, see :mod:`suite.data.views`. Neither the first view
+        nor any other depends on which are asked for beside it.
+        """
         ...
 
     def plain(self, batch_size: int) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from suite.config import FolderContents
+from suite.data import shards
 from suite.data.base import DataError
 from suite.data.listing import Listing, splits, time_of
 from suite.interface.errors import UserError
@@ -37,7 +38,7 @@ def contents_of(
     kept = _kept(folder, cache)
     if kept is not None:
         return kept
-    found = found or splits(folder)
+    found = found or splits(folder, cache)
     made = FolderContents(
         sha256=_digest(found),
         classes=len(found["train"].classes),
@@ -69,18 +70,16 @@ def _digest(found: Mapping[str, Listing]) -> str:
     for name, split in found.items():
         folder = os.fsencode(split.folder)
         digest.update(f"{name} {len(split.classes)} {len(split)}\n".encode())
-        before = -1
+        seen: set[int] = set()
         for path, label in zip(split.paths.tolist(), split.labels.tolist(), strict=True):
-            place = folder + b"/" + path
+            place = os.fsdecode(folder + b"/" + path)
             try:
-                digest.update(b"%b\0%d\n" % (path, os.stat(place).st_size))  # noqa: PTH116
-                if label != before:
-                    digest.update(Path(os.fsdecode(place)).read_bytes())
+                digest.update(b"%b\0%d\n" % (path, shards.size(place)))
+                if label not in seen:
+                    digest.update(shards.content(place))
             except OSError as error:
-                raise DataError(
-                    f"image {os.fsdecode(place)} cannot be read: {error.strerror}"
-                ) from None
-            before = label
+                raise DataError(f"image {place} cannot be read: {error.strerror}") from None
+            seen.add(label)
     return digest.hexdigest()[:DIGITS]
 
 

@@ -2,14 +2,16 @@
 
 Layout: ``<root>/<name>/train/<class>/*`` and ``<root>/<name>/val/<class>/*``, as torchvision's
 ImageFolder reads it. The published validation folder is the test split here, and a fixed
-stratified part of the training folder validates. Where there is ``<root>/<name>/test/<class>/*``
-too, that is the test split, and the validation folder validates.
+stratified part of the training folder validates (Tiny-ImageNet's ``val`` may stay as it is
+published, see :mod:`suite.data.listing`). Where there is ``<root>/<name>/test/<class>/*``
+too, that is the test split, and the validation folder validates. A split may be shards instead,
+``<root>/<name>/train/*.tar`` (:mod:`suite.data.shards`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -20,8 +22,9 @@ from torch import Tensor
 from suite.config import DataConfig
 from suite.data.base import DataError, Dataset, EvalImages, rank_rows, steps_per_epoch
 from suite.data.contents import check, contents_of
-from suite.data.decoding import MEAN, STD, Files, Loading
+from suite.data.decoding import MEAN, STD, Augmented, Files, Loading
 from suite.data.listing import TEST, TRAIN, VAL, Listing, require_classes, scan, splits
+from suite.data.policies import Policy
 from suite.data.split import training_and_validation
 from suite.interface.distiller import Batch
 from suite.interface.rng import generator
@@ -40,7 +43,7 @@ def load_folder(config: DataConfig, root: Path, workers: int, cache: Path | None
             f"data.classes {config.classes}: image folders are used whole; leave it out"
         )
     folder, size = root / config.name, config.image_size or SIZE
-    found = splits(folder)
+    found = splits(folder, cache)
     if config.contents is not None:
         check(config.contents, folder, contents_of(folder, cache, found))
     train, validation, test = _split(config, folder, found)
@@ -50,15 +53,19 @@ def load_folder(config: DataConfig, root: Path, workers: int, cache: Path | None
         )
     evals: dict[str, EvalImages] = {}
     if "val" in config.eval_splits and len(validation.labels):
-        evals["val"] = FolderEval(Loading(validation, size, workers))
+        evals["val"] = FolderEval(Loading(validation, size, workers, config.decoder))
     if test is not None:
-        evals["test"] = FolderEval(Loading(test, size, workers))
+        evals["test"] = FolderEval(Loading(test, size, workers, config.decoder))
     return Dataset(
         name=config.name,
         num_classes=len(found[TRAIN].classes),
         image_shape=(3, size, size),
         train_labels=torch.from_numpy(train.labels),
-        train=FolderTrain(Loading(train, size, workers), config.augment == "standard"),
+        train=FolderTrain(
+            Loading(train, size, workers, config.decoder),
+            config.augment == "standard",
+            Policy.of(config.auto_augment, MEAN, size),
+        ),
         evals=evals,
         mean=MEAN,
         std=STD,
@@ -129,6 +136,7 @@ class FolderTrain:
 
     loading: Loading
     augment: bool
+    policy: Policy | None = None
 
     def __len__(self) -> int:
         return len(self.loading)
@@ -149,12 +157,13 @@ class FolderTrain:
         first_step: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        views: Sequence[str] = (),
     ) -> Iterator[Batch]:
         """Shuffled and augmented batches; a pure function of (seed, epoch) from any step on."""
         order = torch.randperm(len(self), generator=generator(seed, "order", epoch))
         steps = rank_rows(order, batch_size, first_step, rank, world_size)
         rows = [step.tolist() for step in steps]
-        return self.loading.batches(rows, (seed, epoch) if self.augment else None)
+        return self.loading.batches(rows, Augmented(seed, epoch, self.augment, views, self.policy))
 
     def plain(self, batch_size: int) -> Iterator[Batch]:
         """All images in the order of their index, not augmented."""

@@ -1,7 +1,8 @@
-"""The image files under a folder: ``<folder>/<split>/<class>/**``.
+"""The image files under a folder: ``<folder>/<split>/<class>/**``, or shards of them.
 
 Files and classes in the order of torchvision's ImageFolder. Names that start with a dot are not
-looked at, files of other kinds are left aside.
+looked at, files of other kinds are left aside. A split may also have all images in one folder and
+their classes in a file, as Tiny-ImageNet's ``val``, or be tar files, see :mod:`suite.data.shards`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from suite.data import shards
 from suite.data.base import DataError
 
 TRAIN, VAL, TEST = "train", "val", "test"
 HIDDEN = "."
+ANNOTATIONS, ANNOTATED = "val_annotations.txt", "images"
+"""Tiny-ImageNet's list of file, class and box, and the folder of the files."""
 ELSEWHERE = "another place is chosen with --data-root or DSKD_DATA_ROOT"
 
 
@@ -31,30 +35,39 @@ class Listing:
     paths: NDArray[np.bytes_]  # [N] relative to ``folder``
     labels: NDArray[np.int64]  # [N]
     changed: Mapping[str, int]
-    """Every directory, relative to ``folder`` -> time of its last change in ns."""
+    """Directories, shards and lists of classes, relative to ``folder`` -> last change in ns."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def splits(folder: Path) -> dict[str, Listing]:
+def splits(folder: Path, cache: Path | None = None) -> dict[str, Listing]:
     """The splits of an image folder that are there; ``train`` must be.
 
-    ``test`` counts if it has folders of train's classes: many sets come with an unlabelled one.
-    Raises :class:`DataError` for a folder that is missing, empty or cannot be read.
+    ``test`` counts if it has shards, or folders of train's classes: many sets come with an
+    unlabelled one. ``cache`` is a folder for what is known of shards. Raises :class:`DataError` for
+    a folder that is missing, empty or cannot be read.
     """
-    found = {TRAIN: scan(folder / TRAIN)}
+    found = {TRAIN: scan(folder / TRAIN, cache)}
     if (folder / VAL).is_dir():
-        found[VAL] = scan(folder / VAL)
+        found[VAL] = scan(folder / VAL, cache)
     test = folder / TEST
-    if any((test / name).is_dir() for name in found[TRAIN].classes):
-        found[TEST] = scan(test)
+    labelled = any((test / name).is_dir() for name in found[TRAIN].classes)
+    if labelled or (test.is_dir() and shards.names(test)):
+        found[TEST] = scan(test, cache)
     return found
 
 
-def scan(folder: Path) -> Listing:
-    """The images under ``folder``, one folder per class. Raises :class:`DataError`."""
+def scan(folder: Path, cache: Path | None = None) -> Listing:
+    """The images under ``folder``: one folder per class, annotated, or in shards.
+
+    Raises :class:`DataError`.
+    """
+    if (folder / ANNOTATIONS).is_file():
+        return _annotated(folder)
     try:
+        if folder.is_dir() and shards.names(folder):
+            return _sharded(folder, cache)
         classes = _classes(folder)
         found = [list(_files(folder, name)) for name in classes]
         changed = {".": time_of(folder)}
@@ -79,6 +92,36 @@ def scan(folder: Path) -> Listing:
     return Listing(folder, classes, np.array(paths), np.array(labels, dtype=np.int64), changed)
 
 
+def _sharded(folder: Path, cache: Path | None) -> Listing:
+    found = shards.scan(folder, cache)
+    _require_two(folder, len(found.classes), "class", "classes")
+    changed = {".": time_of(folder), **found.changed}
+    return Listing(folder, found.classes, found.paths, found.labels, changed)
+
+
+def _annotated(folder: Path) -> Listing:
+    file = folder / ANNOTATIONS
+    try:
+        lines = [line.split("\t") for line in file.read_text().splitlines()]
+        there = set(os.listdir(folder / ANNOTATED))  # noqa: PTH208 (names)
+        changed = {place: time_of(folder / place) for place in (".", ANNOTATED, ANNOTATIONS)}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"image folder {folder}: cannot be read: {error}") from None
+    faulty = next((it for it in lines if len(it) < 2 or it[0] not in there), None)
+    if faulty is not None or len(lines) != len(there):
+        counted = f"{len(lines)} lines for {len(there)} files"
+        named = "" if faulty is None else f", the first wrong one is {' '.join(faulty)[:80]!r}"
+        raise DataError(
+            f"image folder {file}: must have a line 'file<tab>class' for each file in "
+            f"{ANNOTATED}/: {counted}{named}"
+        )
+    rows = sorted((label, name) for name, label, *_ in lines)
+    classes = tuple(sorted({label for label, _ in rows}))
+    paths = np.array([os.fsencode(f"{ANNOTATED}/{name}") for _, name in rows])
+    labels = np.searchsorted(np.array(classes), [label for label, _ in rows])
+    return Listing(folder, classes, paths, labels.astype(np.int64), changed)
+
+
 def require_classes(split: Listing, train: Listing) -> None:
     """Raise :class:`DataError` unless both have the same classes: labels count over their names."""
     lacks, more = set(train.classes) - set(split.classes), set(split.classes) - set(train.classes)
@@ -98,7 +141,7 @@ def advice(folder: Path) -> str:
     """What must lie in the folder of a split."""
     return (
         f"Put one folder per class there, for example {folder}/<class>/<image>.jpg, under both "
-        f"train/ and val/; {ELSEWHERE}."
+        f"train/ and val/, or WebDataset shards (*.tar); {ELSEWHERE}."
     )
 
 
@@ -111,12 +154,16 @@ def _classes(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise DataError(f"image folder {folder}: is not there. {advice(folder)}")
     found = tuple(sorted(_names(folder)))
-    if len(found) < 2:
-        raise DataError(
-            f"image folder {folder}: holds {len(found)} class folders, at least 2 are needed. "
-            f"{advice(folder)}"
-        )
+    _require_two(folder, len(found), "class folder", "class folders")
     return found
+
+
+def _require_two(folder: Path, count: int, one: str, several: str) -> None:
+    if count < 2:
+        named = f"{count} {one if count == 1 else several}"
+        raise DataError(
+            f"image folder {folder}: holds {named}, at least 2 are needed. {advice(folder)}"
+        )
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -36,6 +36,7 @@ class Source:
         read: Reads the training part (``True``) or the test part (``False``) below a data root.
             Gives the same images in the same order whenever it is called.
         files: Folder below the data root; empty when the data ship with a package.
+        system_files: Folder in which an operating system's package puts them, if there is one.
 
     Raises:
         DataError: A field is out of its range.
@@ -52,6 +53,22 @@ class Source:
     flip: bool
     read: Read
     files: str = ""
+    system_files: str = ""
+
+    def folder(self, root: Path) -> Path | None:
+        """Where the files lie, or should.
+
+        Args:
+            root: Folder of all data sets.
+
+        Returns:
+            The folder below ``root``, or the system's where only that one is there; None for data
+            that ship with a package.
+        """
+        own = root / self.files
+        if self.system_files and not own.is_dir() and Path(self.system_files).is_dir():
+            return Path(self.system_files)
+        return own if self.files else None
 
     def __post_init__(self) -> None:
         for field, least in (

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from suite.config import Precision
+from suite.config import Determinism, Precision
+from suite.interface.errors import UserError
 
 log = logging.getLogger(__name__)
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -28,15 +29,17 @@ _CUBLAS = re.compile(r"not deterministic because it uses CuBLAS")
 _seen: set[str] = set()
 
 
-def enforce(deterministic: bool, precision: Precision) -> None:
+def enforce(wanted: Determinism, precision: Precision) -> None:
     """Set this process up; must come before CUDA starts.
 
-    Deterministic kernels where there are any, with a warning where there are none. float32 is
-    float32 on a GPU, too (torch's default takes TF32 for convolutions), unless TF32 is asked for.
+    Where an operation has no deterministic kernel torch warns, or raises if they are required: see
+    :func:`explained`. float32 is float32 on a GPU, too (torch's default takes TF32 for
+    convolutions), unless TF32 is asked for.
     """
+    deterministic = wanted != "off"
     if deterministic:
         os.environ.setdefault(CUBLAS, CUBLAS_WORKSPACE)
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.use_deterministic_algorithms(deterministic, warn_only=wanted != "require")
     # Deterministic mode would also fill every new tensor, a tenth of a step; none is read unwritten
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = deterministic
@@ -81,6 +84,17 @@ def operation_in(warning: str) -> str | None:
     return found[1] if found else None
 
 
+def explained(error: Exception) -> Exception:
+    """What to tell of an error: torch's refusal in one line with the cure, others as they are."""
+    operation = operation_in(str(error)) if isinstance(error, RuntimeError) else None
+    if operation is None:
+        return error
+    return UserError(
+        f"--deterministic require: {operation} has no deterministic kernel on this device; "
+        "allowed: prefer (trains, and the record does not claim the same bits), off"
+    )
+
+
 def seen() -> list[str]:
     """Operations without a deterministic kernel since :func:`watch` began."""
     return sorted(_seen)
@@ -91,13 +105,16 @@ def record(operations: Sequence[str], device_kinds: Sequence[str]) -> dict[str, 
 
     ``deterministic`` says that the same run gives the same bits again on the same machine:
     deterministic kernels were enforced, all ``operations`` had one, and the run did not move from
-    one kind of device to another on its way.
+    one kind of device to another on its way. ``nondeterministic_kernels`` says what became of an
+    operation without one: ``refused``, ``noted`` or ``taken``.
     """
     enforced = torch.are_deterministic_algorithms_enabled()
+    refused = enforced and not torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn = torch.backends.cudnn
     return {
         "deterministic": enforced and not operations and len(set(device_kinds)) <= 1,
         "deterministic_kernels_enforced": enforced,
+        "nondeterministic_kernels": "refused" if refused else "noted" if enforced else "taken",
         "nondeterministic_ops": sorted(operations),
         "device_kinds": list(device_kinds),
         "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "convolution": cudnn.allow_tf32},

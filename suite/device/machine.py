@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 
 PROC = Path("/proc/self/cgroup")
 CGROUPS = Path("/sys/fs/cgroup")
+SHARED_MEMORY = Path("/dev/shm")
 Accelerator = Literal["auto", "cpu", "cuda"]
 
 
@@ -49,6 +51,17 @@ def memory_bytes(proc: Path = PROC, root: Path = CGROUPS) -> int:
         for name in ("memory.max", "memory.limit_in_bytes")  # of versions 2 and 1
     ]
     return min([physical, *(int(it) for it in found if it is not None)])
+
+
+def shared_memory_bytes(folder: Path = SHARED_MEMORY) -> int | None:
+    """What is free of the memory through which processes hand tensors over; None: no limit known.
+
+    Containers have 64 MB of it unless told otherwise.
+    """
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def gpus(accelerator: Accelerator) -> tuple[str, ...]:

@@ -38,6 +38,19 @@ class Autocast(Plugin):
         return torch.autocast(self._device_type, self._dtype)
 
 
+def round_weights(network: nn.Module, precision: Precision) -> None:
+    """Round the weights of a frozen network once to what autocast rounds them to in every call.
+
+    Of layers that hand their weights to torch's linear and convolution as they are; the same bits.
+    """
+    dtype = HALF.get(precision)
+    if dtype is None:
+        return
+    for module in network.modules():
+        if type(module).forward in (nn.Linear.forward, nn.Conv2d.forward):
+            module.to(dtype)
+
+
 class LossScaler:
     """The optimizer step of one run, which has a loss scale in ``16-mixed``.
 

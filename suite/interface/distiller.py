@@ -12,8 +12,9 @@ N training images.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Flag, auto
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from suite.interface.errors import UserError
+from suite.interface.paper import Paper
 from suite.interface.rng import Draws
 from suite.interface.taps import Outputs, TappedModel
 
@@ -39,6 +41,17 @@ class Batch:
     """[B] int64, 0..K-1."""
     index: Tensor
     """[B] int64, position in the training set, 0..N-1."""
+    views: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further views of the same images, by the names of ``Distiller.views``: each as ``image``."""
+    target: Tensor | None = None
+    """[B, K] float, rows sum to 1: the classes of mixed images (mixup, CutMix) and smoothed labels.
+    ``label`` and ``index`` are then those of the image with the largest share. None: no recipe asks
+    for it, ``label`` says all."""
+
+    @property
+    def truth(self) -> Tensor:
+        """What ``functional.cross_entropy`` takes: ``target`` if there is one, else ``label``."""
+        return self.label if self.target is None else self.target
 
     def __len__(self) -> int:
         return len(self.label)
@@ -155,6 +168,16 @@ def tunable(
     return Field(default, json_schema_extra={"tunable": space}, **bounds)
 
 
+class Reads(Flag):
+    """What a method reads of its teacher."""
+
+    LOGITS = auto()
+    """Its logits, or its classifier: networks without one (``num_classes=0``) have neither."""
+    FEATURES = auto()
+    """Its taps and their shapes, or its classifier, which is a function of one: ensembles have none
+    of them."""
+
+
 class Distiller(nn.Module, ABC):
     """One distillation method: turns the outputs for a batch into named, weighted loss terms.
 
@@ -163,9 +186,15 @@ class Distiller(nn.Module, ABC):
     what the method needs, so that a sweep learns it before training starts.
     """
 
-    paper: ClassVar[str]
-    """Authors, title, venue and year, arXiv number."""
+    paper: ClassVar[Paper | None]
+    """Where the method comes from; None for none."""
     uses_teacher: ClassVar[bool] = True
+    reads: ClassVar[Reads] = Reads.LOGITS | Reads.FEATURES
+    """What it reads of the teacher; it is refused teachers that lack it. Where the options decide,
+    see :meth:`reads_with`."""
+    task_terms: ClassVar[tuple[str, ...]] = ("ce",)
+    """Names of the terms that teach the labels; all others distil. Optimizers that take the two
+    apart ask for it."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
 
     def __init__(self, config: Any, setup: Setup) -> None:
@@ -188,12 +217,35 @@ class Distiller(nn.Module, ABC):
         """
         return 0
 
+    @classmethod
+    def reads_with(cls, config: Any) -> Reads:  # noqa: ARG003
+        """What it reads of the teacher with these options, asked before the method is built.
+
+        Args:
+            config: The method's ``Config``.
+
+        Returns:
+            :attr:`reads`, or less.
+        """
+        return cls.reads
+
     def student_taps(self) -> tuple[str, ...]:
         """Names of the student's inner activations that :meth:`losses` reads."""
         return ()
 
     def teacher_taps(self) -> tuple[str, ...]:
         """Names of the teacher's inner activations that :meth:`losses` reads."""
+        return ()
+
+    def views(self) -> tuple[str, ...]:
+        """Names of the further views of each image that :meth:`losses` reads beside the first.
+
+        A view is the image with the run's own crop and flip drawn anew, and with what its name
+        says: ``redrawn`` nothing more, ``randaugment`` RandAugment(2, 10). More views of a kind are
+        told apart by a slash: ``redrawn/2``. Each costs a forward of teacher and student. For
+        name ``v`` the images are ``batch.views[v]``, the outputs ``student.views[v]`` and
+        ``teacher.views[v]``, with the same taps as the first view.
+        """
         return ()
 
     @abstractmethod

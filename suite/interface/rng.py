@@ -9,9 +9,11 @@ therefore need no state; ``method`` is one long stream whose state is saved in c
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +57,26 @@ def seeded_globals(seed: int, *names: str | int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, *names))
         yield
+
+
+@contextmanager
+def seeded_libraries(seed: int, *names: str | int) -> Iterator[None]:
+    """As :func:`seeded_globals`, and Python's and NumPy's global streams too, which timm reads.
+
+    Args:
+        seed: The run's seed.
+        *names: The stream, and its part.
+    """
+    own = derive_seed(seed, *names)
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (timm's only stream)
+    random.seed(own)
+    np.random.seed(own % 2**32)  # noqa: NPY002
+    try:
+        with seeded_globals(seed, *names):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 class Draws:

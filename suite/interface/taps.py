@@ -15,7 +15,8 @@ Names of the taps:
 ``pooled``
     The input [D] of the final linear classifier.
 ``logits``
-    The output [K]; always there.
+    The output [K]; always there. K is 0 for a network without a classifier (timm's
+    ``num_classes=0``), whose ``pooled`` is what a classifier would read.
 
 Everything comes from timm's ``feature_info``, ``forward_features``, ``forward_intermediates``,
 ``forward_head`` and ``get_classifier``: no list of model names.
@@ -23,15 +24,16 @@ Everything comes from timm's ``feature_info``, ``forward_features``, ``forward_i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from suite.interface.errors import UserError
+from suite.interface.preactivations import Place, Watch
 
 PREACT = "_preact"
 
@@ -48,13 +50,19 @@ class Outputs:
     """[B, K]."""
     taps: dict[str, Tensor] = field(default_factory=dict)
     """Name of the tap -> [B, ...]."""
+    views: dict[str, Outputs] = field(default_factory=dict)
+    """Name of a further view of the images (``Distiller.views``) -> outputs for it."""
 
     def __getitem__(self, tap: str) -> Tensor:
         return self.taps[tap]
 
     def float(self) -> Outputs:
         """The same outputs in float32, the precision of every loss."""
-        return Outputs(self.logits.float(), {name: tap.float() for name, tap in self.taps.items()})
+        return Outputs(
+            self.logits.float(),
+            {name: tap.float() for name, tap in self.taps.items()},
+            {name: view.float() for name, view in self.views.items()},
+        )
 
 
 class TappedModel(nn.Module):
@@ -75,7 +83,7 @@ class TappedModel(nn.Module):
         self.model: Any = model
         self.image_shape = image_shape
         self._stages = _stage_indices(model)
-        self._preacts: dict[str, _Place] = {}
+        self._preacts: dict[str, Place] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         """Shape of every tap without the batch axis, ``logits`` included."""
         self.shapes = self._probe()
@@ -97,9 +105,19 @@ class TappedModel(nn.Module):
         return layer
 
     @property
+    def has_classifier(self) -> bool:
+        """False for timm's ``num_classes=0``: it gives features alone."""
+        return not isinstance(self.model.get_classifier(), nn.Identity)
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stage taps, shallow to deep."""
         return tuple(self._stages)
+
+    @property
+    def widest(self) -> int:
+        """Values of one image's largest stage."""
+        return max(math.prod(self.shapes[stage]) for stage in self.stages)
 
     def check(self, taps: Sequence[str]) -> None:
         """Refuse taps that this network does not have.
@@ -131,8 +149,9 @@ class TappedModel(nn.Module):
         """
         self.check(taps)
         found: dict[str, Tensor] = {}
+        last_layer = self.classifier if self.has_classifier else self.model.get_classifier()
         handles = [
-            self.classifier.register_forward_pre_hook(
+            last_layer.register_forward_pre_hook(
                 lambda _, args: found.__setitem__("pooled", args[0].flatten(1))
             )
         ]
@@ -140,6 +159,7 @@ class TappedModel(nn.Module):
         try:
             last, stages = self._features(image, self._plain_stages(taps))
             logits = self.model.forward_head(last)
+            logits = logits if self.has_classifier else logits.new_empty(len(logits), 0)
         finally:
             for handle in handles:
                 handle.remove()
@@ -187,7 +207,7 @@ class TappedModel(nn.Module):
         training = self.model.training
         self.model.eval()
         with torch.no_grad():
-            with _Watch(self.model) as watch:
+            with Watch(self.model) as watch:
                 last, maps = self.model.forward_intermediates(image, output_fmt="NCHW")
             self._grid = tuple(maps[-1].shape[1:])
             channels, height, width = self._grid
@@ -207,59 +227,6 @@ class TappedModel(nn.Module):
         return shapes | inner | {"logits": tuple(probe.logits.shape[1:])}
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A tensor of a forward pass: what a module takes (before it overwrites it) or gives."""
-
-    module: nn.Module
-    given: bool
-
-    def watch(self, name: str, found: dict[str, Tensor]) -> RemovableHandle:
-        """Keep the tensor under ``name`` in ``found`` from now on; the handle ends it."""
-        if self.given:
-            return self.module.register_forward_hook(
-                lambda _, __, out: found.__setitem__(name, out)
-            )
-        overwrites = getattr(self.module, "inplace", False)
-        return self.module.register_forward_pre_hook(
-            lambda _, args: found.__setitem__(name, args[0].clone() if overwrites else args[0])
-        )
-
-
-class _Watch:
-    """Sees which activations and batch normalisations take and give which tensors."""
-
-    def __init__(self, model: nn.Module) -> None:
-        kinds = (nn.ReLU, nn.ReLU6, nn.BatchNorm2d)
-        self._modules = [it for it in model.modules() if isinstance(it, kinds)]
-        self._calls: list[tuple[nn.Module, Tensor, Tensor]] = []
-
-    def __enter__(self) -> Self:
-        def note(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
-            self._calls.append((module, args[0], out))
-
-        self._handles = [module.register_forward_hook(note) for module in self._modules]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def preactivation(self, stage: Tensor) -> _Place | None:
-        """Where the stage's map is before its last activation; None where it is the map itself."""
-        for module, _, given in reversed(self._calls):
-            if not isinstance(module, nn.BatchNorm2d) and _same(given, stage):
-                return _Place(module, given=False)
-        for module, taken, _ in self._calls:
-            if isinstance(module, nn.BatchNorm2d) and _same(taken, stage):
-                return _Place(module, given=True)
-        return None
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.data_ptr() == other.data_ptr() and one.shape == other.shape
-
-
 class Head:
     """The classifier of a network as a function of its last feature map or pooled feature.
 
@@ -269,7 +236,7 @@ class Head:
 
     def __init__(self, tapped: TappedModel) -> None:
         self._tapped = tapped
-        self.pools_linearly = self._measure()
+        self.pools_linearly = tapped.has_classifier and self._measure()
 
     @property
     def weight(self) -> Tensor:

@@ -7,75 +7,30 @@ fact that does not hold. ``tests/test_every_method.py`` runs all of them over al
 from __future__ import annotations
 
 import copy
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from suite.interface.distiller import Batch, Distiller, Progress, Setup
-from suite.interface.rng import seeded_globals
-from suite.interface.taps import Outputs
-
-MakeSetup = Callable[[], Setup]
-PROGRESS = Progress(epoch=1, epochs=4, step=0, steps_per_epoch=4)
-
-
-def expect(holds: bool, fact: str) -> None:
-    """Raise AssertionError unless the fact holds."""
-    if not holds:
-        raise AssertionError(fact)
-
-
-@dataclass
-class Bench:
-    """A method on a pair, ready for batches."""
-
-    setup: Setup
-    distiller: Distiller
-
-    @classmethod
-    def of(cls, method: type[Distiller], make_setup: MakeSetup) -> Bench:
-        """Built as the harness builds it. Raises UnsupportedPair where the pair does not fit."""
-        setup = make_setup()
-        if not method.uses_teacher:
-            setup = replace(setup, teacher=None)
-        with seeded_globals(0, "contract"):
-            return cls(setup, method(method.Config(), setup))
-
-    def losses(self, batch: Batch, scale: float = 1.0) -> dict[str, Tensor]:
-        """Terms for a batch, logits multiplied by ``scale``; the student in training mode."""
-        self.setup.student.train()
-        self.distiller.train()
-        student = self.setup.student(batch.image, self.distiller.student_taps()).float()
-        teacher = Outputs(student.logits.new_empty(0))
-        if self.setup.teacher is not None:
-            with torch.no_grad():
-                outputs = self.setup.teacher(batch.image, self.distiller.teacher_taps())
-            teacher = Outputs(outputs.logits * scale, outputs.taps).float()
-        student = Outputs(student.logits * scale, student.taps)
-        return self.distiller.losses(batch, student, teacher, PROGRESS)
-
-    def parameters(self) -> list[Tensor]:
-        """Everything the optimizer trains."""
-        return [*self.setup.student.parameters(), *self.distiller.parameters()]
-
-
-def total(terms: dict[str, Tensor]) -> Tensor:
-    """The sum that the engine optimises."""
-    return torch.stack(list(terms.values())).sum()
+from suite.interface.absent_gpu import AbsentGpu, Refused
+from suite.interface.distiller import Batch, Distiller, Reads, Setup
+from suite.interface.ensemble import Ensemble
+from suite.interface.method_bench import PROGRESS as PROGRESS
+from suite.interface.method_bench import Bench as Bench
+from suite.interface.method_bench import MakeSetup as MakeSetup
+from suite.interface.method_bench import expect as expect
+from suite.interface.method_bench import total as total
+from suite.interface.rng import Draws
+from suite.interface.taps import Outputs, TappedModel
 
 
 def config_is_closed_and_frozen(method: type[Distiller]) -> None:
     """Defaults suffice, unknown options are refused, values cannot be changed."""
     config = method.Config()
-    expect(bool(method.paper), "paper is empty")
+    expect(method.paper is None or bool(method.paper.title), "paper has no title")
     try:
         method.Config.model_validate({"no_such_option": 1})
     except ValidationError:
@@ -95,6 +50,9 @@ def losses_are_finite_scalars_that_reach_the_student(
     bench = Bench.of(method, make_setup)
     terms = bench.losses(batch)
     expect(bool(terms), "no loss term")
+    expect(
+        set(method.task_terms) <= set(terms), f"task_terms {method.task_terms}: not in {[*terms]}"
+    )
     for name, term in terms.items():
         expect(
             term.shape == () and term.dtype == torch.float32, f"{name}: {term.shape, term.dtype}"
@@ -138,6 +96,19 @@ def saved_and_restored_it_continues_with_the_same_bits(
     other.setup.draws.generator.set_state(stream)
     expect(_train(other, batch, steps=2) == expected, "the restored method goes another way")
     copy.deepcopy(other.distiller)
+
+
+def every_further_view_counts(method: type[Distiller], make_setup: MakeSetup, batch: Batch) -> None:
+    """A view that the method asks for changes its loss: each costs a forward of both networks."""
+    bench = Bench.of(method, make_setup)
+    names = bench.distiller.views()
+    expect(len(set(names)) == len(names), f"views {names}: a name twice")
+    whole = bench.with_views(batch)
+    loss = total(bench.losses(whole))
+    for name in names:
+        other = replace(whole, views={**whole.views, name: -whole.views[name]})
+        again = total(Bench.of(method, make_setup).losses(other))
+        expect(not torch.equal(loss, again), f"view {name} does not change the loss")
 
 
 def hard_batches_stay_finite(method: type[Distiller], make_setup: MakeSetup, batch: Batch) -> None:
@@ -187,64 +158,68 @@ def the_deployed_network_maps_images_to_logits(
             expect(len(tensor) == len(batch), f"inspect {name}: one row per image")
 
 
-def a_step_reads_no_value_back(
+def a_step_works_on_a_gpu_that_is_not_there(
     method: type[Distiller], make_setup: MakeSetup, batch: Batch
 ) -> None:
-    """After the first, steps need no tensor's value in Python: a GPU would be waited for.
+    """Built and trained on a device of its own, without a value that Python waits for.
 
-    Such a step can be recorded as a CUDA graph, too. The message names the line that reads.
+    No tensor of another device, no kernel that adds up in no fixed order and, after the first
+    step, nothing that a CUDA graph forbids. The message names the line.
     """
-    bench = Bench.of(method, make_setup)
-    _train(bench, batch, steps=1)
-    with _ChecksOfOneHot() as allowed, _NoReadBack(allowed):
-        total(bench.losses(batch)).backward()  # type: ignore[no-untyped-call]
+    gpu = AbsentGpu()
+    with gpu:
+        bench = Bench.of(method, lambda: _on(gpu.device, make_setup()))
+        bench.distiller.to(gpu.device)
+        batch = _batch_on(gpu.device, batch)
 
+        def step() -> None:
+            total(bench.losses(batch)).backward()  # type: ignore[no-untyped-call]
 
-class _NoReadBack(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Raises AssertionError where a tensor's value decides what Python does or a shape is."""
-
-    def __init__(self, allowed: _ChecksOfOneHot) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._allowed = allowed
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in READ_BACK and not self._allowed.inside:
-            raise AssertionError(f"{_line()}: the step calls {func}, which waits for the device")
-        if func in INDEXED and any(it is not None and it.dtype == torch.bool for it in args[1]):
-            raise AssertionError(
-                f"{_line()}: the step indexes by a mask, which waits for the device"
-            )
-        return func(*args, **(kwargs or {}))
-
-
-class _ChecksOfOneHot(TorchFunctionMode):
-    """Knows when ``one_hot`` checks the range of its labels.
-
-    Given the number of classes it does so on a CPU only (ATen's Onehot.cpp): no GPU waits for it.
-    Without the number it reads the largest label everywhere.
-    """
-
-    inside = False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        number = kwargs.get("num_classes", args[1] if len(args) > 1 else -1)
-        self.inside = func is torch.nn.functional.one_hot and number > 0
+        step()
         try:
-            return func(*args, **kwargs)
-        finally:
-            self.inside = False
+            gpu.record(step, [bench.setup.draws.generator])()
+        except Refused as reason:
+            raise AssertionError(str(reason)) from None
 
 
-def _line() -> str:
-    """``file:line`` of the code that called torch; the backward pass has none of its own."""
-    library = str(Path(torch.__file__).parent)
-    ours = (_line.__name__, "__torch_dispatch__", "__torch_function__")
-    frames = [it for it in traceback.extract_stack() if not it.filename.startswith(library)]
-    while frames[-1].name in ours:
-        frames.pop()
-    caller = frames[-1]
-    return "backward pass" if caller.filename == __file__ else f"{caller.filename}:{caller.lineno}"
+def _on(device: torch.device, setup: Setup) -> Setup:
+    """The same on another device, networks copied."""
+    stream = torch.Generator(device)
+    stream.set_state(setup.draws.generator.get_state())
+
+    def teacher_pass(taps: Sequence[str]) -> Iterator[tuple[Batch, Outputs]]:
+        for batch, outputs in setup.teacher_pass(taps):
+            moved = {name: tap.to(device) for name, tap in outputs.taps.items()}
+            yield _batch_on(device, batch), Outputs(outputs.logits.to(device), moved)
+
+    return replace(
+        setup,
+        student=copy.deepcopy(setup.student).to(device),
+        teacher=None if setup.teacher is None else copy.deepcopy(setup.teacher).to(device),
+        train_labels=setup.train_labels.to(device),
+        device=device,
+        draws=Draws(stream),
+        teacher_pass=teacher_pass,
+    )
+
+
+def _batch_on(device: torch.device, batch: Batch) -> Batch:
+    views = {name: image.to(device) for name, image in batch.views.items()}
+    return Batch(batch.image.to(device), batch.label.to(device), batch.index.to(device), views)
+
+
+def losses_are_float32_whatever_the_networks_compute_in(
+    method: type[Distiller], make_setup: MakeSetup, batch: Batch
+) -> None:
+    """With both networks in bfloat16, losses are finite float32 and reach the student."""
+    bench = Bench.of(method, make_setup)
+    terms = bench.losses(batch, half=torch.bfloat16)
+    for name, term in terms.items():
+        expect(term.dtype == torch.float32, f"{name}: {term.dtype}")
+        expect(bool(torch.isfinite(term)), f"{name} is not finite")
+    total(terms).backward()  # type: ignore[no-untyped-call]
+    found = [p.grad for p in bench.parameters() if p.grad is not None]
+    expect(all(bool(torch.isfinite(grad).all()) for grad in found), "a gradient is not finite")
 
 
 def what_grows_with_the_training_set_is_declared(
@@ -271,26 +246,71 @@ def _kept(method: type[Distiller], make_setup: MakeSetup, times: int) -> tuple[i
     return sum(tensor.nbytes for tensor in state), said
 
 
-READ_BACK = {
-    torch.ops.aten._local_scalar_dense.default,  # item(), float(), bool()
-    torch.ops.aten.nonzero.default,
-    torch.ops.aten.masked_select.default,
-    torch.ops.aten.equal.default,
-    torch.ops.aten._unique2.default,
-}
-INDEXED = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default}
-"""Rows chosen by a mask make a shape that only the device knows."""
+def a_teacher_without_what_is_not_read_is_enough(
+    method: type[Distiller], make_setup: MakeSetup, batch: Batch
+) -> None:
+    """A method that declares to read no logits, or no features, has the same losses without."""
+    bench = Bench.of(method, make_setup)
+    if bench.setup.teacher is None:
+        return
+    expected, reads = bench.losses(batch), method.reads_with(bench.distiller.config)
+    for reading, without in WITHOUT.items():
+        what = f"it declares to read no {str(reading.name).lower()}, and"
+        if reading in reads:
+            continue
+        try:
+            other = Bench.of(method, partial(_lacking, make_setup, without))
+            found = other.losses(batch)
+        except Exception as error:
+            raise AssertionError(f"{what} without them: {error}") from error
+        same = all(torch.equal(expected[name], found[name]) for name in expected)
+        expect(same, f"{what} its losses change without them")
+
+
+def _lacking(make_setup: MakeSetup, without: Callable[[TappedModel], TappedModel]) -> Setup:
+    return with_teacher(make_setup(), without)
+
+
+def without_classifier(network: TappedModel) -> TappedModel:
+    """A copy that gives features alone."""
+    model = copy.deepcopy(network.model)
+    model.reset_classifier(0)
+    return TappedModel(model, network.image_shape).eval().requires_grad_(False)
+
+
+def without_features(network: TappedModel) -> TappedModel:
+    """An ensemble of it alone, which gives its logits."""
+    return Ensemble([network]).eval()
+
+
+WITHOUT = {Reads.LOGITS: without_classifier, Reads.FEATURES: without_features}
+"""What is lacking -> a teacher that lacks it, from one that does not."""
+
+
+def with_teacher(setup: Setup, change: Callable[[TappedModel], TappedModel]) -> Setup:
+    """The setup with another teacher, made from its own."""
+    teacher = change(setup.require_teacher())
+
+    def teacher_pass(taps: Sequence[str]) -> Iterator[tuple[Batch, Outputs]]:
+        for batch, _ in setup.teacher_pass(()):
+            with torch.no_grad():
+                yield batch, teacher(batch.image, taps).float()
+
+    return replace(setup, teacher=teacher, teacher_pass=teacher_pass)
 
 
 CHECKS = (
     losses_are_finite_scalars_that_reach_the_student,
     randomness_comes_from_its_own_stream,
     saved_and_restored_it_continues_with_the_same_bits,
+    every_further_view_counts,
     hard_batches_stay_finite,
     training_lowers_the_loss,
     the_deployed_network_maps_images_to_logits,
-    a_step_reads_no_value_back,
+    a_step_works_on_a_gpu_that_is_not_there,
+    losses_are_float32_whatever_the_networks_compute_in,
     what_grows_with_the_training_set_is_declared,
+    a_teacher_without_what_is_not_read_is_enough,
 )
 """Every check over a pair: ``check(method, make_setup, batch)``."""
 
@@ -317,4 +337,5 @@ def _train(bench: Bench, batch: Batch, steps: int, rate: float = 1e-3) -> list[f
 
 
 def _rows(batch: Batch, rows: Tensor) -> Batch:
-    return Batch(batch.image[rows], batch.label[rows], batch.index[rows])
+    views = {name: image[rows] for name, image in batch.views.items()}
+    return Batch(batch.image[rows], batch.label[rows], batch.index[rows], views)

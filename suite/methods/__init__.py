@@ -2,7 +2,7 @@
 
 ``baselines/<name>.py`` holds the method ``<name>``; files that start with an underscore are
 building blocks. This is the folder ``baselines`` beside ``suite``: a package of that name in a
-user's project is another one, and not looked into. Installed packages add methods through the
+user's project is not searched. Installed packages add methods through the
 entry-point group ``dskd_bench.methods`` (name = "package.module:DistillerClass"). Names joined by
 ``+`` stand for the sum of the methods (:mod:`suite.methods.combine`).
 """
@@ -21,6 +21,7 @@ from types import ModuleType
 
 from suite.interface.distiller import Distiller
 from suite.interface.errors import UserError, brief, unknown
+from suite.interface.paper import Paper
 from suite.methods.combine import combine
 
 ENTRY_POINT_GROUP = "dskd_bench.methods"
@@ -61,6 +62,12 @@ def parts(name: str) -> tuple[str, ...]:
     return tuple(name.split(PLUS))
 
 
+def papers(name: str) -> dict[str, Paper]:
+    """The papers of the methods that ``name`` combines, by method; without those that have none."""
+    by_method = {part: find(part).paper for part in parts(name)}
+    return {part: paper for part, paper in by_method.items() if paper is not None}
+
+
 def modules(name: str) -> tuple[str, ...]:
     """The modules in which the methods of ``name`` are defined, one for each part."""
     return tuple(find(part).__module__ for part in parts(name))
@@ -78,10 +85,10 @@ def _package() -> ModuleType:
             raise UserError(f"{file}: the suite's methods are not there; install dskd-bench again")
         package = sys.modules[PACKAGE] = module_from_spec(spec)
         spec.loader.exec_module(package)
-    places = [str(Path(place).resolve()) for place in package.__path__]
-    if str(FOLDER) not in places:
+    folders = [str(Path(folder).resolve()) for folder in package.__path__]
+    if str(FOLDER) not in folders:
         raise UserError(
-            f"the Python package {PACKAGE} is imported from {', '.join(places)}, the suite's lies "
+            f"the Python package {PACKAGE} is imported from {', '.join(folders)}, the suite's lies "
             f"in {FOLDER}: rename yours; its methods come through the entry points "
             f"{ENTRY_POINT_GROUP}"
         )
@@ -108,6 +115,8 @@ def _only_distiller(module: ModuleType) -> type[Distiller]:
         if issubclass(item, Distiller) and item.__module__ == module.__name__
     ]
     if len(own) != 1:
-        found = ", ".join(item.__name__ for item in own) or "none"
-        raise UnknownMethod(f"{module.__name__} must define exactly one Distiller, has {found}")
+        class_names = ", ".join(item.__name__ for item in own) or "none"
+        raise UnknownMethod(
+            f"{module.__name__} must define exactly one Distiller, has {class_names}"
+        )
     return own[0]

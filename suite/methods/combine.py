@@ -1,7 +1,7 @@
 """Several methods in one run: ``crd+kd`` trains on the sum of both methods' terms.
 
 The first part is the method and brings its cross-entropy with the labels; in every further part
-an option ``ce_weight`` is 0 unless given, so that the labels count once, as in the field's "+KD"
+the option ``ce_weight`` defaults to 0, so that the labels count once, as in the field's "+KD"
 rows. Options are those of the parts under their names: ``{"crd": {...}, "kd": {...}}``.
 """
 
@@ -19,6 +19,7 @@ from suite.interface.distiller import (
     Distiller,
     MethodConfig,
     Progress,
+    Reads,
     Setup,
     UnsupportedPair,
 )
@@ -31,7 +32,8 @@ class Combined(Distiller):
     """The sum of several methods; :func:`combine` makes one subclass for each combination."""
 
     parts: Mapping[str, type[Distiller]]
-    paper = ""
+    paper = None
+    """Each part has its own: :func:`suite.methods.papers`."""
 
     def __init__(self, config: Any, setup: Setup) -> None:
         super().__init__(config, setup)
@@ -39,7 +41,7 @@ class Combined(Distiller):
             {name: part(getattr(config, name), setup) for name, part in self.parts.items()}
         )
         plain = setup.student.model
-        rebuild = [n for n, it in self._named() if it.deploy(setup.student) is not plain]
+        rebuild = [name for name, part in self._named() if part.deploy(setup.student) is not plain]
         if len(rebuild) > 1:
             raise UnsupportedPair(
                 f"{' and '.join(rebuild)} each deploy a network of their own: only one of them "
@@ -53,6 +55,14 @@ class Combined(Distiller):
         parts = cls.parts.items()
         return sum(part.memory(getattr(config, name), train_size) for name, part in parts)
 
+    @classmethod
+    def reads_with(cls, config: Any) -> Reads:
+        """What any part reads."""
+        reads = Reads(0)
+        for name, part in cls.parts.items():
+            reads |= part.reads_with(getattr(config, name)) if part.uses_teacher else Reads(0)
+        return reads
+
     def _named(self) -> list[tuple[str, Distiller]]:
         return [(name, self.methods[name]) for name in self.parts]  # type: ignore[misc]
 
@@ -63,6 +73,10 @@ class Combined(Distiller):
     def teacher_taps(self) -> tuple[str, ...]:
         """Those of all parts."""
         return _union(part.teacher_taps() for _, part in self._named())
+
+    def views(self) -> tuple[str, ...]:
+        """Those of all parts."""
+        return _union(part.views() for _, part in self._named())
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress
@@ -80,13 +94,13 @@ class Combined(Distiller):
         return logits
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Of all parts; a later part's figure of the same name has the part's name before it."""
+        """Of all parts; where two use one name, the later part's name is put before it."""
         return _without_clashes([(name, part.diagnostics()) for name, part in self._named()])
 
     def inspect(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         """Of all parts, named as in :meth:`diagnostics`."""
-        found = [(name, part.inspect(batch, student, teacher)) for name, part in self._named()]
-        return _without_clashes(found)
+        values = [(name, part.inspect(batch, student, teacher)) for name, part in self._named()]
+        return _without_clashes(values)
 
     def deploy(self, student: TappedModel) -> nn.Module:
         """Of the one part that deploys more than the plain student, if there is one."""
@@ -115,7 +129,7 @@ def combine(parts: Mapping[str, type[Distiller]]) -> type[Distiller]:
     attributes = {
         "__doc__": f"{' + '.join(parts)}: the sum of their terms.",
         "parts": dict(parts),
-        "paper": "; ".join(part.paper for part in parts.values()),
+        "task_terms": _union(part.task_terms for part in parts.values()),
         "uses_teacher": any(part.uses_teacher for part in parts.values()),
         "Config": config,
     }
@@ -128,12 +142,12 @@ def _config_of(part: type[Distiller], options: dict[str, Any], *, leads: bool) -
     return part.Config.model_validate(options)
 
 
-def _union(taps: Any) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(tap for some in taps for tap in some))
+def _union(groups: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for group in groups for name in group))
 
 
-def _without_clashes(found: list[tuple[str, dict[str, Tensor]]]) -> dict[str, torch.Tensor]:
+def _without_clashes(by_part: list[tuple[str, dict[str, Tensor]]]) -> dict[str, torch.Tensor]:
     merged: dict[str, Tensor] = {}
-    for part, values in found:
-        merged |= {f"{part}_{key}" if key in merged else key: it for key, it in values.items()}
+    for part, values in by_part:
+        merged |= {f"{part}_{k}" if k in merged else k: v for k, v in values.items()}
     return merged

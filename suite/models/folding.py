@@ -2,8 +2,8 @@
 
 In evaluation mode a batch normalisation is one multiply-add per channel. Where its input is the
 output of a convolution that nothing else reads, the convolution's weights can do it: the outputs
-are the same up to floating-point order, and one pass over memory is saved. What reads what is
-seen in one forward pass, so no network needs to be known by name.
+are the same up to floating-point order, and one pass over memory is saved. Which layer reads
+which output is observed in one forward pass, so no network needs to be known by name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from suite.interface.taps import TappedModel
 
 
 def folded(network: TappedModel) -> TappedModel:
-    """A copy in evaluation mode with every batch normalisation folded that can be.
+    """A copy in evaluation mode in which every batch normalisation that can be is folded.
 
     All taps are the same up to floating-point order, those before an activation included.
     """
@@ -32,12 +32,12 @@ def folded(network: TappedModel) -> TappedModel:
     for conv, norm in _pairs(quick):
         fused = fuse_conv_bn_eval(conv, norm).requires_grad_(False)
         quick.model.set_submodule(names[conv], fused)
-        quick.model.set_submodule(names[norm], _what_is_left(norm))
+        quick.model.set_submodule(names[norm], _activation_of(norm))
     return quick
 
 
-def _what_is_left(norm: nn.BatchNorm2d) -> nn.Module:
-    """timm's layer also drops and activates."""
+def _activation_of(norm: nn.BatchNorm2d) -> nn.Module:
+    """What replaces a folded norm: timm's layer also has dropout and an activation."""
     if isinstance(norm, BatchNormAct2d):
         return nn.Sequential(norm.drop, norm.act)
     return nn.Identity()
@@ -45,8 +45,8 @@ def _what_is_left(norm: nn.BatchNorm2d) -> nn.Module:
 
 def _pairs(network: TappedModel) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions and the batch normalisations that alone read their outputs."""
-    wanted = (nn.Conv2d, nn.BatchNorm2d, BatchNormAct2d)
-    modules = [it for it in network.model.modules() if type(it) in wanted]
+    kinds = (nn.Conv2d, nn.BatchNorm2d, BatchNormAct2d)
+    modules = [module for module in network.model.modules() if type(module) in kinds]
     calls: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def note(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
@@ -61,18 +61,18 @@ def _pairs(network: TappedModel) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     finally:
         for handle in handles:
             handle.remove()
-    times = Counter(module for module, _, _ in calls)
-    given = {id(out): it for it, _, out in calls if isinstance(it, nn.Conv2d)}
-    shown = {tap.data_ptr() for tap in outputs.taps.values()}
+    times_called = Counter(module for module, _, _ in calls)
+    conv_of = {id(out): conv for conv, _, out in calls if isinstance(conv, nn.Conv2d)}
+    tapped = {tap.data_ptr() for tap in outputs.taps.values()}
     return [
-        (given[id(taken)], norm)
-        for norm, taken, _ in calls
+        (conv_of[id(norm_input)], norm)
+        for norm, norm_input, _ in calls
         if isinstance(norm, nn.BatchNorm2d)
         and norm.running_mean is not None
-        and id(taken) in given
-        and times[norm] == times[given[id(taken)]] == 1
-        and uses.count[id(taken)] == 1
-        and taken.data_ptr() not in shown
+        and id(norm_input) in conv_of
+        and times_called[norm] == times_called[conv_of[id(norm_input)]] == 1
+        and uses.count[id(norm_input)] == 1
+        and norm_input.data_ptr() not in tapped
     ]
 
 
@@ -87,7 +87,8 @@ class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        read = [it for it in tree_leaves((args, kwargs or {})) if isinstance(it, Tensor)]
-        self._kept += read
-        self.count.update({id(it) for it in read})
+        leaves = tree_leaves((args, kwargs or {}))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        self._kept += tensors
+        self.count.update({id(tensor) for tensor in tensors})
         return function(*args, **(kwargs or {}))

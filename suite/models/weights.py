@@ -1,12 +1,10 @@
-"""Weights made elsewhere: files of other code bases, checked before they are loaded.
-
-The CIFAR networks of ``suite/models/zoo`` also take the checkpoints of RepDistiller and mdistiller,
-whose names of parameters their ``reference_names`` translate.
-"""
+"""Files of weights made elsewhere: read without running code from them, hashed, loaded."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import logging
 import pickle
 import re
 import struct
@@ -21,8 +19,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from suite.interface.errors import UserError, shortened
+from suite.models import matching
 
-WRAPPERS = ("model", "state_dict")
+log = logging.getLogger(__name__)
+
+WRAPPERS = ("model", "state_dict", "net")
 """Keys under which checkpoints hold the state_dict."""
 _SCALAR = np.float64(0).__reduce__()[0]  # what unpickles a numpy number
 HARMLESS: list[Any] = [
@@ -33,7 +34,7 @@ HARMLESS: list[Any] = [
     np.dtypes.Float64DType,
     np.dtypes.Float32DType,
 ]
-"""What may stand beside the tensors: plain data, without code of its own."""
+"""Types that a file may hold beside tensors: plain data that runs no code."""
 DAMAGED = (
     *(RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
     *(MemoryError, OverflowError, struct.error, SafetensorError),
@@ -45,58 +46,71 @@ class WeightsError(UserError):
     """The file cannot be read or does not fit the network."""
 
 
-def load_foreign(model: nn.Module, path: Path) -> None:
-    """Load a state_dict file (safetensors, or ``torch.save`` readable with ``weights_only``).
+def load_foreign(model: Any, path: Path) -> None:
+    """Load all weights of a network from a file (safetensors, or ``torch.save``'s without code).
 
-    Files that wrap the state_dict under ``model`` or ``state_dict``, names with the prefix
-    ``module.``, and the student inside an mdistiller distiller are understood. Raises
-    :class:`WeightsError` naming what does not fit; then the network is as it was.
+    :mod:`suite.models.matching` says which names it understands. Raises :class:`WeightsError`
+    naming what does not fit; then the network is as it was.
     """
-    state, own = _read(path), model.state_dict()
-    renamed = _rename(state, getattr(model, "reference_names", {}))
-    if len(own.keys() & renamed.keys()) > len(own.keys() & state.keys()):
-        state = renamed
-    faults = _faults(state, own)
+    feature_only = isinstance(model.get_classifier(), nn.Identity)  # it has no use for the file's
+    _load(model, read(path), path, without_head=feature_only)
+
+
+def load_initial(model: nn.Module, path: Path, sha256: str) -> None:
+    """Start a network from the weights in a file; a classifier for other classes stays new.
+
+    Raises :class:`WeightsError`, also when the file does not hold the weights of this hash.
+    """
+    state = read(path)
+    check_hash(weights_sha256(state), sha256, str(path))
+    _load(model, state, path, without_head=True)
+
+
+def check_hash(actual: str, expected: str, where: str) -> None:
+    """Raise :class:`WeightsError` when these are not the weights that a run was planned with."""
+    if actual != expected:
+        raise WeightsError(
+            f"{where}: the weights have sha256 {actual[:16]}..., the run was planned with "
+            f"{expected[:16]}...; give it those, or plan the run anew"
+        )
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, types, shapes and bytes of all tensors, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _load(model: nn.Module, state: Mapping[str, Tensor], path: Path, *, without_head: bool) -> None:
+    match = matching.match(model, state)
+    if not without_head and match.only_other_classes:
+        raise WeightsError(
+            f"{path} is for {match.classes_of_file} classes, the data have {match.classes}; "
+            "`fine_tune: true` gives it a new classifier and trains it on the data"
+        )
+    faults = match.faults(without_head=without_head)
     if faults:
         raise WeightsError(f"{path} does not fit {type(model).__name__}: {'; '.join(faults)}")
-    model.load_state_dict(state)
+    fitting = match.fitting()
+    model.load_state_dict(fitting, strict=False)
+    fresh = "" if len(fitting) == len(match.state) else "; all but the classifier"
+    log.info("weights %s: %d tensors, names as %s%s", path, len(fitting), match.how, fresh)
 
 
-def _faults(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    # Files of PyTorch 0.4.0 lack the batch counters, which load_state_dict then sets to 0.
-    counters = {name for name in own if name.endswith(".num_batches_tracked")}
-    shapes = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & state.keys())
-        if own[name].shape != state[name].shape
-    ]
-    kinds = {
-        "missing": sorted(own.keys() - state.keys() - counters),
-        "unexpected": sorted(state.keys() - own.keys()),
-        "of another shape": shapes,
-    }
-    return [f"{len(names)} {kind} (first: {names[0]})" for kind, names in kinds.items() if names]
-
-
-def _rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Apply every pattern once, in order, to every name."""
-    renamed = {}
-    for name, tensor in state.items():
-        for pattern, replacement in names.items():
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = tensor
-    return renamed
-
-
-def _read(path: Path) -> dict[str, Tensor]:
+def read(path: Path) -> dict[str, Tensor]:
+    """The state_dict in a file. Raises :class:`WeightsError`."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with torch.serialization.safe_globals(HARMLESS):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it holds code ({found[1]})" if found else "no file of weights, or damaged"
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds code ({refused[1]})" if refused else "no file of weights, or damaged"
         raise WeightsError(f"cannot read weights {path}: {reason}; allowed: tensors") from None
     except OSError as error:
         raise WeightsError(f"cannot read weights {path}: {error.strerror or error}") from None

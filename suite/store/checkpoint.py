@@ -7,19 +7,21 @@ before is kept: a damaged newest checkpoint costs the time since the one before,
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
+from typing_extensions import Buffer
 
 from suite.interface.errors import UserError
-from suite.store.record import RunDirectory, write_atomically
+from suite.store.record import RunDirectory, stream_atomically
 
 MAGIC = b"dskd-bench checkpoint 1 sha256="
+HEADER_BYTES = len(MAGIC) + 64 + 1
 log = logging.getLogger(__name__)
 
 
@@ -29,13 +31,9 @@ class CheckpointError(UserError):
 
 def save(run: RunDirectory, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors, numbers, strings, lists, dictionaries), keeping the one before."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    payload = buffer.getvalue()
-    header = MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
     if run.checkpoint.exists():
         run.checkpoint.replace(run.previous_checkpoint)
-    write_atomically(run.checkpoint, header + payload)
+    stream_atomically(run.checkpoint, partial(_write, state))
 
 
 def load(
@@ -69,16 +67,58 @@ def remove(run: RunDirectory) -> None:
     run.previous_checkpoint.unlink(missing_ok=True)
 
 
+class _Hashing:
+    """A file that is written from here on, and the hash of what was written.
+
+    torch calls it from C++, where an error ends the process: the first one is kept for later.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, part: Buffer) -> int:
+        """All of it."""
+        if self.error is None:
+            try:
+                self._file.write(part)
+            except OSError as error:
+                self.error = error
+            self.sha256.update(part)
+        return memoryview(part).nbytes
+
+    def flush(self) -> None:
+        """Nothing: the file is closed soon, and its errors are then Python's."""
+
+
+def _write(state: dict[str, Any], file: BinaryIO) -> None:
+    """Tensor by tensor: a second copy of CRD's banks on ImageNet would be 1.3 GB."""
+    file.write(_header(hashlib.sha256()))
+    hashing = _Hashing(file)
+    torch.save(state, cast(IO[bytes], hashing))
+    if hashing.error is not None:
+        raise hashing.error
+    file.seek(0)
+    file.write(_header(hashing.sha256))
+
+
+def _header(sha256: Any) -> bytes:
+    digest: str = sha256.hexdigest()
+    return MAGIC + digest.encode() + b"\n"
+
+
 def _read(path: Path) -> dict[str, Any]:
-    header, _, payload = path.read_bytes().partition(b"\n")
-    expected = header.removeprefix(MAGIC).decode(errors="replace")
-    if not header.startswith(MAGIC) or hashlib.sha256(payload).hexdigest() != expected:
-        raise CheckpointError(f"checkpoint {path} is damaged (its content does not match its hash)")
-    try:
-        # On the CPU, wherever it was written: what loads the state moves it to its own device
-        state: dict[str, Any] = torch.load(
-            io.BytesIO(payload), map_location="cpu", weights_only=True
-        )
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from None
+    with path.open("rb") as file:
+        header, start = file.readline(HEADER_BYTES), file.tell()
+        if header != _header(hashlib.file_digest(file, "sha256")):
+            raise CheckpointError(
+                f"checkpoint {path} is damaged (its content does not match its hash)"
+            )
+        file.seek(start)
+        try:
+            # On the CPU, wherever it was written: what loads the state moves it to its own device
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from None
     return state

@@ -22,13 +22,14 @@ RUN = "suite.train.run"
 """All that a run imports, directly or not, can change its numbers, but for :data:`NO_NUMBERS`."""
 NO_NUMBERS = {
     "suite.interface.errors": "texts of errors",
+    "suite.device.machine": "says what the machine has",
     "suite.device.memory": "refuses methods that need more memory than there is",
     "suite.store.provenance": "says where numbers come from",
     "suite.store.source": "finds and hashes the code",
 }
 """Modules that a run imports and that cannot change its numbers, with the reason."""
 GIT_NOTE = "git.json"
-"""Beside the packages of a copy: what :func:`git_state` says of the original."""
+"""File beside the packages of a copy of the code: :func:`git_state` of the original."""
 LIBRARIES = ("dskd-bench", "torch", "torchvision", "timm", "lightning-fabric", "numpy")
 
 
@@ -41,7 +42,7 @@ def provenance(
         **git_state(),
         "source_sha256": source.combined(code),
         "source_modules": code,
-        "versions": {"python": platform.python_version(), **_versions(), **decoder_versions()},
+        "versions": library_versions(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "hostname": platform.node(),
@@ -59,11 +60,17 @@ def code_of_run(method: str | None = None, found_by_name: tuple[str, ...] = ()) 
     packages = dict(source.RUNS)
     own = (*(() if method is None else methods.modules(method)), *found_by_name)
     for package in {name.partition(".")[0] for name in own} - set(packages):  # installed
-        found = find_spec(package)
-        if found is not None and found.origin is not None:
-            file = Path(found.origin)
+        module_spec = find_spec(package)
+        if module_spec is not None and module_spec.origin is not None:
+            file = Path(module_spec.origin)
             packages[package] = file.parents[1] if file.stem == "__init__" else file.parent
     return source.hashes(source.behind((RUN, *own), packages, NO_NUMBERS))
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions of Python and of all libraries that can change numbers."""
+    versions = {library: _version(library) for library in LIBRARIES}
+    return {"python": platform.python_version(), **versions, **decoder_versions()}
 
 
 def decoder_versions() -> dict[str, str]:
@@ -72,14 +79,14 @@ def decoder_versions() -> dict[str, str]:
     Pillow-SIMD, which has the same module name, has its own name here.
     """
     turbo = pillow.check_feature("libjpeg_turbo")
-    found = {
+    versions = {
         "pillow" if _version("pillow-simd") is None else "pillow-simd": PIL.__version__,
         "libjpeg-turbo" if turbo else "libjpeg": (
             pillow.version_feature("libjpeg_turbo") if turbo else pillow.version_codec("jpg")
         ),
         "libwebp": pillow.version("webp"),
     }
-    return {name: str(number) for name, number in found.items() if number is not None}
+    return {name: str(number) for name, number in versions.items() if number is not None}
 
 
 def device_name(device: torch.device) -> str:
@@ -99,7 +106,7 @@ def _cpu_model() -> str:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the code and whether it has changed since; a copy has them noted when made."""
+    """Commit of the code and whether it has changed since; a copy keeps those of its original."""
     root = Path(__file__).resolve().parents[2]
     noted: dict[str, Any] | None = read_json(root / GIT_NOTE)
     if noted is not None:
@@ -117,10 +124,6 @@ def _git_output(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _versions() -> dict[str, str | None]:
-    return {library: _version(library) for library in LIBRARIES}
 
 
 def _version(library: str) -> str | None:

@@ -1,8 +1,7 @@
 """The run directory: the truth about a run, written so that a kill at any moment loses nothing.
 
 Files are replaced atomically; metrics are appended as JSON lines and a torn last line is ignored.
-The layout is described in ``docs/run_store.md``. This module imports no torch: the sweep, the
-status board and the analysis read thousands of records through it.
+Layout: ``docs/run_store.md``. No torch here: sweep, status and analysis read thousands of records.
 """
 
 from __future__ import annotations
@@ -11,18 +10,19 @@ import json
 import os
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from suite.interface.errors import UserError
-from suite.names import TEACHERS
+from suite.names import TEACHERS, run_id_of
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # the only way to read it is to set it
-
 TAIL_BYTES = 64
+EDITED = "is not the configuration of which the run id is the hash"
+"""What is wrong with a ``config.json`` that somebody has changed."""
 
 
 class RecordError(UserError):
@@ -34,7 +34,20 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Args:
         path: The file; its folder is made.
-        content: All bytes of it.
+        content: All of it.
+
+    Raises:
+        RecordError: It cannot be written.
+    """
+    stream_atomically(path, lambda file: file.write(content))
+
+
+def stream_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """As :func:`write_atomically`, by a function that writes.
+
+    Args:
+        path: The file; its folder is made.
+        write: Gets the new, empty file.
 
     Raises:
         RecordError: It cannot be written.
@@ -47,7 +60,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(handle, 0o666 & ~_UMASK)  # mkstemp's own mode shuts colleagues out
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -67,8 +80,8 @@ def write_json(path: Path, value: Any) -> None:
         RecordError: It cannot be written.
         ValueError: NaN or infinity.
     """
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    write_atomically(path, f"{text}\n".encode())
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode())
 
 
 def read_json(path: Path) -> Any | None:
@@ -107,8 +120,8 @@ def read_object(path: Path) -> dict[str, Any] | None:
     if content is None and not path.exists():
         return None
     if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise RecordError(f"{path} is damaged: no JSON object ({kind}); delete it to make it anew")
+        fault = f"no JSON object ({type(content).__name__})"
+        raise RecordError(f"{path} is damaged: {fault}; delete it to make it anew")
     return content
 
 
@@ -116,32 +129,43 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a ``metrics.jsonl`` up to the first torn or damaged line.
 
     Args:
-        path: The file; one that is not there has no rows.
+        path: The file; one that cannot be read has no rows.
 
     Returns:
-        One object a line, each with its ``epoch``.
+        See :func:`parse_rows`.
     """
-    rows: list[dict[str, Any]] = []
     try:
-        lines = path.read_bytes().splitlines()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return rows
-    for line in lines:
+        return parse_rows(path.read_bytes())
+    except OSError:
+        return []
+
+
+def parse_rows(content: bytes) -> list[dict[str, Any]]:
+    """The rows of the content of a ``metrics.jsonl`` up to the first torn or damaged line.
+
+    Args:
+        content: One JSON object a line.
+
+    Returns:
+        One object an epoch, in order, each with its ``epoch``; the last one of a repeated epoch.
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    for line in content.splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             break
         if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
             break
-        rows.append(row)
-    return rows
+        rows[row["epoch"]] = row
+    return [rows[epoch] for epoch in sorted(rows)]
 
 
 def _is_closed(path: Path) -> bool:
-    """Whether a JSON object is there to its last brace: two reads, whatever its length.
+    """Whether a file holds a JSON object up to its last brace: two reads, whatever its length.
 
-    ``write_json`` leaves the brace that closes the object alone on the last line, so that what is
-    cut off anywhere ends otherwise. ``{}`` says nothing and counts as damaged.
+    ``write_json`` puts the closing brace alone on the last line, so a file that was cut off ends
+    differently. ``{}`` counts as damaged.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -152,8 +176,8 @@ def _is_closed(path: Path) -> bool:
         return False
     end = tail.rstrip()
     last_line = end.rpartition(b"\n")[2]
-    whole = last_line == b"}" or (b"\n" not in end and end.endswith(b"}"))
-    return head == b"{" and whole and end != b"{}"
+    complete = last_line == b"}" or (b"\n" not in end and end.endswith(b"}"))
+    return head == b"{" and complete and end != b"{}"
 
 
 class _File:
@@ -177,7 +201,8 @@ class RunDirectory:
     previous_checkpoint = _File("checkpoint.previous.pt")
     weights = _File("weights.safetensors")
     features = _File("features.npz")
-    choices = _File("choices.npz")
+    predictions = _File("predictions.npz")
+    choices = _File("choices.npz")  # teachers of version 0.1.0
     trial = _File("trial.json")
     log = _File("log.txt")
 
@@ -234,8 +259,22 @@ class RunDirectory:
         write_json(self.config, config)
         self.failure.unlink(missing_ok=True)
 
+    def read_config(self) -> dict[str, Any] | None:
+        """The content of ``config.json``, None before the run was started.
+
+        Raises:
+            RecordError: It cannot be read, or its configuration is not that of the run's id.
+        """
+        spec = read_object(self.config)
+        if spec is None:
+            return None
+        config = spec.get("config")
+        if not isinstance(config, dict) or run_id_of(config) != self.path.name:
+            raise RecordError(f"{self.config} {EDITED}; sweep again to mend it")
+        return spec
+
     def finished(self) -> bool:
-        """True once ``result.json`` is there, whole as far as its ends tell."""
+        """True once ``result.json`` is there and, by its first and last byte, complete."""
         return _is_closed(self.result)
 
     def read_result(self) -> dict[str, Any] | None:
@@ -243,7 +282,7 @@ class RunDirectory:
         return read_object(self.result)
 
     def read_failure(self) -> dict[str, Any]:
-        """Why the last attempt failed; also where that cannot be read. Empty: it did not."""
+        """Why the last attempt failed, or why that cannot be read; empty if it did not fail."""
         try:
             return read_object(self.failure) or {}
         except RecordError as damaged:
@@ -254,7 +293,7 @@ class RunDirectory:
         return read_rows(self.metrics)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add one row and have it on the disk before returning.
+        """Append one row; it is on the disk when this returns.
 
         Args:
             row: ``epoch`` and the metrics of it, finite numbers.
@@ -272,7 +311,7 @@ class RunDirectory:
             raise RecordError(f"cannot write {self.metrics}: {error.strerror or error}") from None
 
     def keep_metrics_until(self, epoch: int) -> None:
-        """Drop later rows (they will be made again) and whatever a torn write left.
+        """Drop later rows (training writes them again) and what an interrupted write left.
 
         Args:
             epoch: The last one to keep.

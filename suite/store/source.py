@@ -1,4 +1,4 @@
-"""Which of our modules stand behind a module, and a hash of each.
+"""Which of our modules a module imports, directly or not, and a hash of each.
 
 Found from the import statements of the files; nothing is imported. Imports no torch: the analysis
 uses it for the code of its metrics, the record for the code of a run.
@@ -33,16 +33,16 @@ def behind(
     An import inside a function counts, one under ``if TYPE_CHECKING`` does not. A package counts
     with its ``__init__.py``. Modules in ``leave_out`` are neither listed nor followed.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         file = module_file(name, packages)
-        if name in found or name in leave_out or file is None:
+        if name in files or name in leave_out or file is None:
             continue
-        found[name] = file
+        files[name] = file
         waiting += [name.rpartition(".")[0], *_imported(file, name)]
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def hashes(files: Mapping[str, Path]) -> dict[str, str]:
@@ -61,15 +61,15 @@ def module_file(name: str, packages: Packages) -> Path | None:
     folder = packages.get(name.partition(".")[0])
     if folder is None:
         return None
-    place = folder.joinpath(*name.split("."))
-    candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    path = folder.joinpath(*name.split("."))
+    candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
     return next((file for file in candidates if file.is_file()), None)
 
 
 def changed(modules: Mapping[str, str], packages: Packages = RUNS) -> list[str]:
-    """Those of these modules (with the hashes of a record) that have another code here, or none.
+    """The modules of a record (module -> hash) whose code is different or missing here.
 
-    Modules of other packages are not looked at.
+    Modules of other packages are ignored.
     """
     files = {name: module_file(name, packages) for name in modules}
     here = hashes({name: file for name, file in files.items() if file is not None})
@@ -141,7 +141,7 @@ def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> 
 def _imported(file: Path, name: str) -> tuple[str, ...]:
     """What the file of module ``name`` imports, as absolute names; some may be no modules."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    found: list[str] = []
+    imported: list[str] = []
     waiting: list[ast.AST] = [ast.parse(file.read_bytes())]
     while waiting:
         node = waiting.pop()
@@ -149,11 +149,11 @@ def _imported(file: Path, name: str) -> tuple[str, ...]:
             waiting += node.orelse
             continue
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")
             above = above[: len(above) - node.level + 1] if node.level else []
             base = ".".join([*above, *filter(None, [node.module])])
-            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            imported += [base, *(f"{base}.{alias.name}" for alias in node.names)]
         waiting += ast.iter_child_nodes(node)
-    return tuple(found)
+    return tuple(imported)

@@ -1,4 +1,4 @@
-"""What W&B shows of a run, from its directory. Pure: nothing is sent here."""
+"""What a tracker shows of a run, from its directory. Pure: nothing is sent here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.store.record import RunDirectory, read_json
-from suite.tracking.target import TrackerError
+from suite.tracking.tracker import TrackerError
 
 TAG_LENGTH = 64  # wandb.Settings refuses longer tags
 AS_TEXT = ("source_modules",)  # objects with a key for each module: one JSON text each
@@ -18,7 +18,7 @@ NAME_LENGTH = 128  # the server refuses longer names, groups and job types
 
 @dataclass(frozen=True)
 class Description:
-    """The fixed part of a W&B run."""
+    """The fixed part of a run."""
 
     run_id: str
     name: str
@@ -33,27 +33,27 @@ def describe(run: RunDirectory) -> Description:
 
     A run of a search has its study and trial number in the name and the configuration.
 
-    Raises :class:`TrackerError` without a config and ``RecordError`` for a damaged one.
+    Raises :class:`TrackerError` without a config, ``RecordError`` for a damaged or edited one.
     """
-    spec = read_json(run.config)
+    spec = run.read_config()
     if spec is None:
         raise TrackerError(f"{run.path} has no config.json: no run was started there")
     config = spec["config"]
     teacher, student = config.get("teacher"), config["student"]["name"]
     pair = student if teacher is None else f"{teacher['name']}/{student}"
     tags = (spec["label"], config["data"]["name"], pair, spec["recipe"])
-    place = {key: spec[key] for key in ("experiment", "role", "label", "recipe")}
+    origin = {key: spec[key] for key in ("experiment", "role", "label", "recipe")}
     trial = read_json(run.trial)
     number = "" if trial is None else f" trial {trial['number']}"
     if trial is not None:
-        place |= {"trial": {"study": trial["study"], "number": trial["number"]}}
+        origin |= {"trial": {"study": trial["study"], "number": trial["number"]}}
     return Description(
         run_id=run.path.name,
         name=f"{spec['label']}{number} {pair} seed {config['seed']}"[:NAME_LENGTH],
         group=spec["experiment"][:NAME_LENGTH],
         job_type=spec["role"],
         tags=tuple(dict.fromkeys(tag[:TAG_LENGTH] for tag in tags if tag)),
-        config={"run_id": run.path.name, **place, **config},
+        config={"run_id": run.path.name, **origin, **config},
     )
 
 

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
+from torch import Tensor
 
 from suite import methods, models
 from suite.config import RunConfig, Runtime
-from suite.data import Dataset, load, require_contents
-from suite.device import determinism, distributed, graphs, memory
+from suite.data import Dataset, load, require_contents, views
+from suite.device import determinism, distributed, faulty_kernels, graphs, memory
 from suite.device.precision import Autocast
 from suite.interface.distiller import Batch, Distiller, Setup
 from suite.interface.errors import UserError
 from suite.interface.rng import Draws, derive_seed, generator, seeded_globals
 from suite.interface.taps import Outputs, TappedModel
-from suite.store import choices
+from suite.store import predictions
+from suite.store.predictions import Predictions
 from suite.store.record import RunDirectory
-from suite.train import features
-from suite.train.engine import Trainer
+from suite.train import features, required_outputs
+from suite.train.classes import require_those_of_the_teacher
 from suite.train.evaluate import evaluate
+from suite.train.optimization.accumulation import micro_batch_size
 from suite.train.step import Step
 from suite.train.teacher import Teacher
+from suite.train.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,9 @@ class Ground:
     fabric: Fabric
     data: Dataset  # on the device
     teacher: Teacher | None
-    choices: choices.Choices  # the teacher's, on every evaluation split
+    teacher_predicted: Mapping[str, Tensor]  # split -> classes [M] of its images
     layout: torch.memory_format
+    record: graphs.Record[Any] | None = None  # how steps are recorded, None: they are not
 
     @classmethod
     def of(cls, config: RunConfig, runtime: Runtime, fabric: Fabric) -> Ground:
@@ -46,9 +52,8 @@ class Ground:
         data = load(config.data, runtime.data_root, runtime.workers, runtime.data_cache)
         teacher = None
         if config.teacher is not None:
-            teacher = models.load_teacher(
-                config.teacher, data.num_classes, data.image_shape, runtime.runs_root
-            )
+            require_those_of_the_teacher(config, data, runtime.runs_root)
+            teacher = models.load_teacher(config.teacher, data, runtime.runs_root)
         return cls.on(config, runtime, fabric, data, teacher)
 
     @classmethod
@@ -59,15 +64,19 @@ class Ground:
         fabric: Fabric,
         data: Dataset,
         network: TappedModel | None,
+        record: graphs.Record[Any] | None = None,
     ) -> Ground:
-        """Data and teacher that are there already."""
+        """Data and teacher that are there already; ``record``: other than by CUDA graphs."""
         data = _on_device(data, fabric.device)
         layout = _layout(config, runtime, fabric.device)
+        if record is None and replays(runtime, fabric):
+            record = graphs.record
         if network is None:
-            return cls(fabric, data, None, {}, layout)
+            return cls(fabric, data, None, {}, layout, record)
         network = network.to(fabric.device)
-        known = _teacher_choices(config, runtime, fabric, data, network)
-        return cls(fabric, data, Teacher(network, fabric, layout, fast=runtime.fast), known, layout)
+        known = _teacher_predicted(config, runtime, fabric, data, network)
+        teacher = Teacher(network, fabric, config.train, layout, fast=runtime.fast, record=record)
+        return cls(fabric, data, teacher, known, layout, record)
 
 
 def _layout(config: RunConfig, runtime: Runtime, device: torch.device) -> torch.memory_format:
@@ -116,13 +125,14 @@ def build_trainer(
     fabric, data = ground.fabric, ground.data
     teacher = None if ground.teacher is None else ground.teacher.network
     with seeded_globals(config.seed, "init"):
-        student = models.create(config.student, data.num_classes, data.image_shape)
+        student = models.create(config.student, data)
     student = student.to(fabric.device)
     stream = generator(config.seed, "method", device=fabric.device)
     distiller = build_distiller(config, data, student, teacher, fabric, stream)
     rank = [fabric.global_rank] if fabric.global_rank else []
     torch.manual_seed(derive_seed(config.seed, "layers", *rank))  # dropout and stochastic depth
     step = Step(student, distiller).to(memory_format=ground.layout)
+    faulty_kernels.avoid(step, fabric.device)
     return Trainer(
         fabric,
         config,
@@ -131,10 +141,11 @@ def build_trainer(
         directory,
         stream,
         teacher,
-        ground.choices,
+        ground.teacher_predicted,
         fused=runtime.fast,
         keep_features_after=features.epochs_to_keep(config.train.epochs, runtime.feature_epochs),
-        record=graphs.record if replays(runtime, fabric) else None,
+        keep_stages=runtime.stage_features,
+        record=ground.record,
     )
 
 
@@ -143,27 +154,30 @@ def replays(runtime: Runtime, fabric: Fabric) -> bool:
     return runtime.graphs and fabric.device.type == "cuda" and fabric.world_size == 1
 
 
-def _teacher_choices(
-    config: RunConfig, runtime: Runtime, fabric: Fabric, data: Dataset, teacher: TappedModel | None
-) -> choices.Choices:
+def _teacher_predicted(
+    config: RunConfig, runtime: Runtime, fabric: Fabric, data: Dataset, teacher: TappedModel
+) -> dict[str, Tensor]:
     """The teacher's predicted classes on every split, from its own run where that kept them."""
-    if config.teacher is None or teacher is None:
+    if config.teacher is None or not config.teacher.gives_logits:
         return {}
-    kept: choices.Choices | None = {}
+    kept: dict[str, Predictions] | None = {}
     run = None
     if config.teacher.run_id is not None:
         run = RunDirectory.of_teacher(runtime.runs_root, config.teacher.run_id)
-        kept = choices.load(run, config.data)
+        kept = predictions.load(run, config.data)
     damaged, kept = kept is None, kept or {}
     found = {
-        split: kept[split].to(fabric.device)
+        split: kept[split]
         if split in kept and len(kept[split]) == len(images)
-        else evaluate(fabric, teacher.model, images).choice
+        else evaluate(fabric, teacher.model, images).predictions
         for split, images in data.evals.items()
     }
     if run is not None and damaged and fabric.is_global_zero:
-        choices.save(run, config.data, found)
-    return found
+        predictions.save(run, config.data, found)
+    return {
+        split: torch.as_tensor(it.predicted.astype(int), device=fabric.device)
+        for split, it in found.items()
+    }
 
 
 def build_distiller(
@@ -182,13 +196,15 @@ def build_distiller(
     :class:`UserError` when the device has too little memory for the method.
     """
     memory.require(config.method, len(data.train_labels), memory.of_device(fabric.device))
+    required_outputs.require(config)
     method = methods.find(config.method.name)
     batch_size = config.train.batch_size
+    at_once = micro_batch_size(config.train)
 
     def teacher_pass(taps: Sequence[str]) -> Iterator[tuple[Batch, Outputs]]:
         if teacher is None:
             return
-        size = batch_size if pass_images is None else min(batch_size, pass_images)
+        size = at_once if pass_images is None else min(at_once, pass_images)
         batches = data.train.epoch(config.seed, 1, size)
         for batch in batches if pass_images is None else islice(batches, 1):
             with torch.no_grad(), fabric.autocast():
@@ -209,6 +225,7 @@ def build_distiller(
     )
     with seeded_globals(config.seed, "method_init"):
         distiller = method(method.Config.model_validate(config.method.options), setup)
+    views.check(distiller.views())
     student.check(distiller.student_taps())
     if teacher is not None:
         teacher.check(distiller.teacher_taps())

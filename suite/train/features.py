@@ -22,7 +22,9 @@ IMAGES = 1000
 BATCH_SIZE = 250
 
 Arrays = dict[str, NDArray[np.generic]]
-CHANGING = ("student_pooled", "inspect/original", "inspect/denoised")
+CHANGING = (
+    "student_pooled", "inspect/original", "inspect/denoised", "inspect/virtual_teacher",
+)  # fmt: skip
 """What changes over training and is kept of an epoch; the rest is in the record of the run."""
 
 
@@ -41,13 +43,19 @@ def save(
     student: TappedModel,
     teacher: TappedModel | None,
     distiller: Distiller,
+    *,
+    stages: bool = False,
 ) -> None:
     """Write ``features.npz``: unaugmented training images and a held-out split.
 
     The held-out split is the validation split where the run has one, else the test split. The
-    arrays are described in ``docs/run_store.md``.
+    arrays are described in ``docs/run_store.md``. ``stages``: of held-out images also the features
+    of all stages of both networks, means over positions.
     """
-    _write(run.features, run, _arrays(data, student, teacher, distiller))
+    arrays = _arrays(data, student, teacher, distiller)
+    if stages:
+        arrays |= _of_stages(data, student, teacher)
+    _write(run.features, run, arrays)
 
 
 def save_epoch(
@@ -63,7 +71,7 @@ def save_epoch(
     Draws from no random stream; leaves student and method in evaluation mode.
     """
     arrays = _arrays(data, student, teacher, distiller)
-    kept = {name: it for name, it in arrays.items() if name.partition("/")[2] in CHANGING}
+    kept = {name: array for name, array in arrays.items() if name.partition("/")[2] in CHANGING}
     _write(run.features_after(epoch), run, kept)
 
 
@@ -73,10 +81,32 @@ def _write(path: Path, run: RunDirectory, arrays: Arrays) -> None:
     write_atomically(path, buffer.getvalue())
 
 
+@torch.no_grad()
+def _of_stages(data: Dataset, student: TappedModel, teacher: TappedModel | None) -> Arrays:
+    """``heldout/student_stage0`` ... and the teacher's: [M, C]."""
+    split = _heldout(data)
+    networks = {"student": student, "teacher": teacher}
+    kept: dict[str, list[Tensor]] = {}
+    batches = data.evals[split].batches(BATCH_SIZE) if split is not None else iter(())
+    for batch in islice(batches, IMAGES // BATCH_SIZE):
+        for name, network in networks.items():
+            if network is None:
+                continue
+            outputs = network.eval()(batch.image, network.stages).float()
+            for stage in network.stages:
+                pooled = outputs[stage].mean(dim=(2, 3)).cpu()
+                kept.setdefault(f"heldout/{name}_{stage}", []).append(pooled)
+    return {name: torch.cat(parts).numpy() for name, parts in kept.items()}
+
+
+def _heldout(data: Dataset) -> str | None:
+    return next((split for split in ("val", "test") if split in data.evals), None)
+
+
 def _arrays(
     data: Dataset, student: TappedModel, teacher: TappedModel | None, distiller: Distiller
 ) -> Arrays:
-    heldout = next((split for split in ("val", "test") if split in data.evals), None)
+    heldout = _heldout(data)
     arrays = _describe("train", data.train.plain(BATCH_SIZE), student, teacher, distiller)
     arrays = {name: array for name, array in arrays.items() if array.ndim < 3}  # no trajectories
     if heldout is not None:
@@ -115,7 +145,10 @@ def _of_batch(
     }
     if teacher is None:
         return found
-    by_teacher = teacher(batch.image, ("pooled", *distiller.teacher_taps())).float()
-    found |= {"teacher_pooled": by_teacher["pooled"], "teacher_logits": by_teacher.logits}
+    pooled = ("pooled",) if "pooled" in teacher.shapes else ()  # an ensemble has none
+    by_teacher = teacher(batch.image, (*pooled, *distiller.teacher_taps())).float()
+    found |= {f"teacher_{tap}": by_teacher[tap] for tap in pooled}
+    if teacher.has_classifier:
+        found["teacher_logits"] = by_teacher.logits
     inspected = distiller.inspect(batch, by_student, by_teacher)
     return found | {f"inspect/{name}": tensor for name, tensor in inspected.items()}

@@ -16,13 +16,18 @@ from itertools import islice
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from suite.config import RunConfig, Runtime
 from suite.data import in_folders
-from suite.device import distributed
+from suite.device import determinism, distributed
+from suite.device.gpu_streams import Lanes
 from suite.interface.distiller import Batch
-from suite.train.engine import Trainer
+from suite.interface.taps import Outputs
+from suite.train.mixing import Mixing
+from suite.train.optimization.accumulation import MicroBatch, micro_batches
 from suite.train.teacher import Teacher
+from suite.train.trainer import Trainer
 
 AT_ONCE_ON_GPU = 8
 AT_ONCE_ON_CPU = 4
@@ -41,6 +46,7 @@ def shared(config: RunConfig) -> Hashable:
     return (
         config.model_dump_json(include={"data", "teacher", "seed"}),
         train.batch_size,
+        train.accumulate,
         train.precision,
         train.channels_last,
     )
@@ -78,6 +84,7 @@ class Pack:
         self._teacher = teacher
         self._layout = layout
         self._finish = finish
+        self._lanes = Lanes(fabric.device, len(trainers))
 
     def fit(self, should_stop: Callable[[], bool], checkpoint_seconds: float) -> None:
         """Train all to their ends; a run that fails is noted and leaves the others alone.
@@ -85,7 +92,7 @@ class Pack:
         Raises :class:`Interrupted` after saving when ``should_stop()``. Of runs that stopped at
         different places, those behind catch up first.
         """
-        self._clock = _Clock(self._fabric, should_stop, checkpoint_seconds)
+        clock = _Clock(self._fabric, should_stop, checkpoint_seconds)
         for trainer in self.trainers:
             self._guarded(trainer, trainer.resume)
         self._finish_those_done(self.trainers)
@@ -94,19 +101,40 @@ class Pack:
             group = [trainer for trainer in going if trainer.place == place]
             ahead = (trainer.place for trainer in going if trainer.place != place)
             until = min((step for epoch, step in ahead if epoch == place[0]), default=None)
-            self._train(group, until)
+            self._train(group, until, clock)
 
     def step(self, group: Sequence[Trainer], batch: Batch) -> None:
         """One optimizer step of each run of the group."""
-        batch = replace(batch, image=batch.image.contiguous(memory_format=self._layout))
-        outputs = None
-        if self._teacher is not None:
-            taps = (tap for it in group for tap in it.step.distiller.teacher_taps())
-            outputs = self._teacher(batch.image, tuple(dict.fromkeys(taps)))
-        for trainer in group:
-            self._guarded(trainer, partial(trainer.advance, batch, outputs))
+        image, *others = (
+            view.contiguous(memory_format=self._layout)
+            for view in (batch.image, *batch.views.values())
+        )
+        batch = replace(batch, image=image, views=dict(zip(batch.views, others, strict=True)))
+        for part in micro_batches(batch, group[0].micro_batch_size):
+            self._advance(self._well(group), part)
 
-    def _train(self, group: list[Trainer], until: int | None) -> None:
+    def _advance(self, group: Sequence[Trainer], part: MicroBatch) -> None:
+        """A part of the step of each run, or all of it."""
+        outputs = None if self._teacher is None else self._say(self._teacher, group, part.batch)
+        for number, trainer in enumerate(group):
+            with self._lanes.lane(number):
+                self._guarded(trainer, partial(trainer.advance, part, outputs))
+        self._lanes.join()
+
+    def _say(self, teacher: Teacher, group: Sequence[Trainer], batch: Batch) -> Outputs:
+        """What the teacher says of each view, with the taps of those who read it."""
+
+        def of(image: Tensor, readers: Iterable[Trainer], view: str = "") -> Outputs:
+            taps = (tap for it in readers for tap in it.step.distiller.teacher_taps())
+            return teacher(image, tuple(dict.fromkeys(taps)), view)
+
+        views = {
+            name: of(image, (it for it in group if name in it.step.distiller.views()), name)
+            for name, image in batch.views.items()
+        }
+        return replace(of(batch.image, group), views=views)
+
+    def _train(self, group: list[Trainer], until: int | None, clock: _Clock) -> None:
         """The epoch in progress, to its end or to where another run already is (step ``until``)."""
         lead, (epoch, first) = group[0], group[0].place
         for trainer in group:
@@ -118,41 +146,44 @@ class Pack:
             first_step=first,
             rank=lead.fabric.global_rank,
             world_size=lead.fabric.world_size,
+            views=tuple(dict.fromkeys(it for one in group for it in one.step.distiller.views())),
         )
-        self._clock.start()
-        for batch in batches if until is None else islice(batches, until - first):
-            self.step(group, batch)
+        mixing = Mixing(lead.config.data, lead.data.num_classes, lead.config.seed, lead.fabric)
+        clock.start()
+        some = batches if until is None else islice(batches, until - first)
+        for step, batch in enumerate(some, start=first):
+            self.step(group, mixing(batch, epoch, step))
             group = self._well(group)
             if not group:
                 return
-            if self._clock.due():
-                self._pause(group)
-                self._save(group)
-        self._pause(group)
+            if clock.due():
+                self._pause(group, clock)
+                self._save(group, clock)
+        self._pause(group, clock)
         if until is None:
-            self._end_epoch(group)
+            self._end_epoch(group, clock)
 
-    def _end_epoch(self, group: list[Trainer]) -> None:
+    def _end_epoch(self, group: list[Trainer], clock: _Clock) -> None:
         for trainer in group:
             self._guarded(trainer, trainer.finish_epoch)
         group = self._well(group)
-        if self._clock.due() or any(trainer.done for trainer in group):
-            self._save(group)  # always after a last epoch: what follows can then be repeated
+        if clock.due() or any(trainer.done for trainer in group):
+            self._save(group, clock)  # always after a last epoch: what follows can then be repeated
         self._finish_those_done(group)
 
-    def _pause(self, group: Sequence[Trainer]) -> None:
+    def _pause(self, group: Sequence[Trainer], clock: _Clock) -> None:
         """The time since the last pause is shared out evenly."""
-        seconds = self._clock.lap() / len(group)
+        seconds = clock.lap() / len(group)
         for trainer in group:
             trainer.pause(seconds)
 
-    def _save(self, group: Sequence[Trainer]) -> None:
+    def _save(self, group: Sequence[Trainer], clock: _Clock) -> None:
         """Save; raise :class:`Interrupted` if asked to stop."""
         for trainer in group:
             trainer.save()
-        if self._clock.saved():
+        if clock.saved():
             raise Interrupted(f"stopped in epoch {min(trainer.place for trainer in group)[0]}")
-        self._clock.start()
+        clock.start()
 
     def _finish_those_done(self, group: Sequence[Trainer]) -> None:
         for trainer in group:
@@ -169,7 +200,8 @@ class Pack:
         try:
             action()
         except Exception as error:  # noqa: BLE001  (the caller gets them all)
-            self.failures[trainer] = without_frames(error)
+            self.failures[trainer] = without_frames(determinism.explained(error))
+            trainer.release()
 
 
 def without_frames(error: Exception) -> Exception:

@@ -18,6 +18,7 @@ from suite.interface.errors import UserError, shortened
 from suite.interface.rng import generator, seeded_globals
 from suite.store.record import RunDirectory
 from suite.train.build import build_distiller
+from suite.train.classes import fault_of_training_images
 
 CPU = torch.device("cpu")
 DECISIVE = {"data", "student", "teacher", "method", "train"}
@@ -71,16 +72,16 @@ def check(specs: Sequence[RunSpec], runtime: Runtime, room: int | None = None) -
 
 def require_teacher(spec: RunSpec, runtime: Runtime) -> None:
     """Raise :class:`UserError` unless the run that trains this run's teacher is finished."""
-    teacher = spec.config.teacher
-    if teacher is None or teacher.run_id is None:
-        return
-    directory = RunDirectory.of_teacher(runtime.runs_root, teacher.run_id)
-    if not directory.finished():
-        raise UserError(
-            f"{spec.label}: its teacher {teacher.name} is not trained ({directory.result} is not "
-            f"there); train it first: dskd-bench train {directory.config}, if that file is there, "
-            f"or the whole experiment: dskd-bench sweep {spec.experiment}"
-        )
+    for teacher in () if spec.config.teacher is None else spec.config.teacher.members:
+        if teacher.run_id is None:
+            continue
+        directory = RunDirectory.of_teacher(runtime.runs_root, teacher.run_id)
+        if not directory.finished():
+            raise UserError(
+                f"{spec.label}: its teacher {teacher.name} is not trained ({directory.result} is "
+                f"not there); train it first: dskd-bench train {directory.config}, if that file is "
+                f"there, or the whole experiment: dskd-bench sweep {spec.experiment}"
+            )
 
 
 def _fault_of_sizes(config: RunConfig, data: Dataset) -> UserError | None:
@@ -92,15 +93,16 @@ def _fault_of_sizes(config: RunConfig, data: Dataset) -> UserError | None:
         )
     if batch > images:
         return UserError(f"train.batch_size {batch}: the training set has {images} images")
-    return None
+    return fault_of_training_images(data)
 
 
 def _fault_of_weights(config: RunConfig, data: Dataset) -> UserError | None:
     """Why a teacher from elsewhere cannot be loaded; one that a run trains is looked at later."""
-    if config.teacher is None or config.teacher.run_id is not None:
-        return None
+    members = () if config.teacher is None else config.teacher.members
     try:
-        models.load_teacher(config.teacher, data.num_classes, data.image_shape, NO_RUNS)
+        for member in members:
+            if member.run_id is None:
+                models.load_teacher(member, data, NO_RUNS)
     except UserError as fault:
         return fault
     return None
@@ -127,9 +129,9 @@ def _fault(config: RunConfig, data: Dataset, room: int | None) -> UserError | No
 def _build(config: RunConfig, data: Dataset) -> None:
     fabric = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
     with seeded_globals(0, "check"):
-        student = models.create(config.student, data.num_classes, data.image_shape)
+        student = models.create(config.student, data)
         teacher = None
         if config.teacher is not None:
-            teacher = models.create(config.teacher, data.num_classes, data.image_shape).eval()
+            teacher = models.as_one([models.create(it, data) for it in config.teacher.members])
     stream = generator(0, "check")
     build_distiller(config, data, student, teacher, fabric, stream, pass_images=PASS_IMAGES)

@@ -10,16 +10,17 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 
 from suite import data
-from suite.config import RunConfig, RunSpec
+from suite.config import ModelConfig, Normalisation, RunConfig, RunSpec, TeacherConfig
+from suite.data import Dataset
 from suite.device import determinism
 from suite.interface.taps import TappedModel
 from suite.models import count_macs, count_parameters, weights_sha256
-from suite.store import checkpoint, choices, select
+from suite.store import checkpoint, predictions, select
 from suite.store.provenance import provenance
 from suite.store.record import now, write_atomically, write_json
 from suite.train import features
-from suite.train.engine import Trainer
-from suite.train.optim import describe_groups
+from suite.train.optimization.optimizer import describe_groups
+from suite.train.trainer import Trainer
 
 
 def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> None:
@@ -32,9 +33,9 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
     teacher = trainer.teacher
     weights = {name: tensor.cpu().contiguous() for name, tensor in deployed.state_dict().items()}
     write_atomically(directory.weights, safetensors_bytes(weights))
-    features.save(directory, trainer.data, student, teacher, distiller)
-    if spec.role == "teacher":
-        choices.save(directory, spec.config.data, trainer.choices)
+    stages = trainer.keep_stages
+    features.save(directory, trainer.data, student, teacher, distiller, stages=stages)
+    predictions.save(directory, spec.config.data, trainer.predictions)
     config, image_shape = spec.config, trainer.data.image_shape
     write_json(
         directory.result,
@@ -48,9 +49,10 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
             "dataset": config.data.name,
             "data": _data_record(config, trainer),
             "student": config.student.name,
+            "initial_weights_sha256": config.student.initial and config.student.initial.sha256,
             "seed": config.seed,
             "epochs": config.train.epochs,
-            "teacher": _teacher_record(config, trainer, teacher),
+            "teacher": _teacher_record(spec, trainer, teacher),
             **select.select(directory.read_metrics()),
             "train_seconds": trainer.position.train_seconds,
             "steps": config.train.epochs * _steps(trainer),
@@ -63,7 +65,7 @@ def write_result(spec: RunSpec, trainer: Trainer, started: str, packed: int) -> 
                 "train_extra": count_parameters(distiller),
                 "deploy": count_parameters(deployed),
             },
-            "optimizer_groups": describe_groups(trainer.optimizer, trainer.step),
+            "optimizer_groups": describe_groups(trainer.updates.optimizer, trainer.step),
             "macs": {
                 "student": count_macs(student.model, image_shape),
                 "teacher": _or_none(teacher, lambda it: count_macs(it.model, image_shape)),
@@ -100,22 +102,40 @@ def _data_record(config: RunConfig, trainer: Trainer) -> dict[str, Any]:
         "mean": data.mean,
         "std": data.std,
         "class_names": data.class_names,
+        "normalisation": {
+            "student": _normalisation(config.student, data),
+            "teacher": config.teacher and _of_teacher(config.teacher, data),
+        },
     }
 
 
+def _of_teacher(teacher: TeacherConfig, data: Dataset) -> Any:
+    """That of a network; of an ensemble a list."""
+    each = [_normalisation(member, data) for member in teacher.members]
+    return each if teacher.ensemble else each[0]
+
+
+def _normalisation(network: ModelConfig, data: Dataset) -> dict[str, Any]:
+    """What a network sees its images normalised with."""
+    own = network.normalisation or Normalisation(mean=data.mean, std=data.std)
+    return own.model_dump(mode="json")
+
+
 def _teacher_record(
-    config: RunConfig, trainer: Trainer, teacher: TappedModel | None
+    spec: RunSpec, trainer: Trainer, teacher: TappedModel | None
 ) -> dict[str, Any] | None:
+    config = spec.config
     if teacher is None or config.teacher is None:
         return None
     data = trainer.data.evals
     accuracy = {
-        f"{split}/top1_percent": 100 * float((choice == data[split].labels).double().mean())
-        for split, choice in trainer.teacher_choices.items()
+        f"{split}/top1_percent": 100 * float((predicted == data[split].labels).double().mean())
+        for split, predicted in trainer.teacher_predicted.items()
     }
     return {
         "name": config.teacher.name,
-        "run_id": config.teacher.run_id,
+        "run_id": config.teacher.trained_by,
+        "seed": spec.teacher_seed,
         "weights_sha256": weights_sha256(teacher.model.state_dict()),
         **accuracy,
     }

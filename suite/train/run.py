@@ -16,9 +16,9 @@ from suite.interface.errors import UserError
 from suite.store.provenance import code_of_run, device_name
 from suite.store.record import RunDirectory, now
 from suite.train.build import Ground, build_trainer, make_fabric
-from suite.train.engine import Trainer
 from suite.train.pack import Interrupted, Pack, shared
 from suite.train.result import write_result
+from suite.train.trainer import Trainer
 
 __all__ = ["Interrupted", "run", "run_packed"]
 log = logging.getLogger(__name__)
@@ -86,10 +86,11 @@ def _train(
             failures[spec] = error
 
     def finish(trainer: Trainer) -> None:
-        if trainers[trainer].role == "teacher" and not trainer.choices:  # resumed after its end
+        if not trainer.predictions:  # resumed after its end
             trainer.evaluate()
         if ground.fabric.is_global_zero:
-            write_result(trainers[trainer], trainer, started, len(trainers))
+            with trainer.average.shown():
+                write_result(trainers[trainer], trainer, started, len(trainers))
         seconds = trainer.position.train_seconds
         log.info("run %s: finished, %.1f s of training", trainers[trainer].run_id, seconds)
         ground.fabric.barrier()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from suite.interface.distiller import Batch, Distiller, Progress
 from suite.interface.taps import Outputs, TappedModel
-from suite.train.watched import Question, WatchedProgress
+from suite.train.progress_watch import Question, WatchedProgress
 
 
 class Step(nn.Module):
@@ -27,31 +28,42 @@ class Step(nn.Module):
 
     def forward(
         self,
-        image: Tensor,
-        label: Tensor,
+        truth: Tensor,
         index: Tensor,
+        seen: Sequence[Sequence[Tensor]],
         progress: tuple[int, ...],
-        teacher_logits: Tensor | None,
-        teacher_taps: Mapping[str, Tensor],
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Loss terms and the student's number of hits on the batch.
 
-        Autocast, where it is on, covers the student alone: methods get float32 and compute in
-        it whatever the precision. The teacher's outputs, float32 already, hold at least the taps
-        that the method reads; no logits: no teacher.
+        ``truth`` is :attr:`Batch.truth`. ``seen`` holds for the first view and for each further one
+        that the method reads: image, the teacher's logits, its taps; the image alone where there is
+        no teacher.
+        Autocast, where it is on, covers the student alone: methods get float32, as the teacher's
+        outputs are already, and compute in it whatever the precision.
         """
-        place = WatchedProgress(Progress(*progress), self.asked)
-        student = self.student(image, self.distiller.student_taps()).float()
-        if teacher_logits is None:
-            teacher_logits = student.logits.new_empty(0)
-        wanted = {tap: teacher_taps[tap] for tap in self.distiller.teacher_taps()}
+        method, place = self.distiller, WatchedProgress(Progress(*progress), self.asked)
+        image, *others = (view[0] for view in seen)
+        student = self._merged(
+            [self.student(view[0], method.student_taps()).float() for view in seen]
+        )
+        teacher = self._merged([self._said(view) for view in seen])
+        target = truth if truth.is_floating_point() else None
+        label = truth if target is None else target.argmax(1)
         with torch.autocast(image.device.type, enabled=False):
-            terms = self.distiller.losses(
-                Batch(image, label, index),
-                student,
-                Outputs(teacher_logits, wanted),
-                place,
-            )
+            views = dict(zip(method.views(), others, strict=True))
+            batch = Batch(image, label, index, views, target)
+            terms = method.losses(batch, student, teacher, place)
             with torch.no_grad():
-                hits = (self.distiller.predict(student).argmax(1) == label).sum()
+                hits = (method.predict(student).argmax(1) == label).sum()
         return terms, hits
+
+    def _said(self, view: Sequence[Tensor]) -> Outputs:
+        image, *said = view
+        if not said:
+            return Outputs(image.new_empty(0))
+        return Outputs(said[0], dict(zip(self.distiller.teacher_taps(), said[1:], strict=True)))
+
+    def _merged(self, outputs: Sequence[Outputs]) -> Outputs:
+        """Those of the first view with those of the others."""
+        first, *others = outputs
+        return replace(first, views=dict(zip(self.distiller.views(), others, strict=True)))

@@ -1,7 +1,8 @@
-"""Workers on a SLURM cluster: teachers in one array, students in arrays behind their teachers.
+"""SLURM jobs: teachers in one array, students in arrays behind theirs; or workers of a queue.
 
-Every job has its own runs; claims keep a run from being trained twice whatever else is going on.
-The launcher may leave at any time: ``runs/<experiment>/jobs.jsonl`` says which job has which run.
+Every job of a sweep has its own runs; leases keep a run from being trained twice whatever else is
+going on. The launcher may leave at any time: ``runs/<experiment>/jobs.jsonl`` says which job has
+which run.
 """
 
 from __future__ import annotations
@@ -9,268 +10,209 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from submitit import SlurmExecutor
-from submitit.core.utils import FailedJobError
 
 from suite.config import RunSpec, Runtime
+from suite.device.limits import check_jobs
 from suite.interface.errors import UserError
-from suite.store.claims import locked
-from suite.store.states import directory_of, failed_since, teacher_directory
-from sweeps.slurm import jobs, snapshot
-from sweeps.slurm.arrays import Array, lanes, student_arrays, teacher_arrays
-from sweeps.slurm.closing import Closing
+from suite.store.lease import locked
+from sweeps.executors.base import ExecutorOptions, Workers, last_words
+from sweeps.slurm import jobs
+from sweeps.slurm.arrays import student_arrays, teacher_arrays
 from sweeps.slurm.cluster import Cluster
-from sweeps.slurm.private import private
-from sweeps.slurm.refusal import refusal
-from sweeps.workers.worker_job import WorkerJob
+from sweeps.slurm.submission import Submission, covered, queue_of
+from sweeps.workers.source import RunList, Work
 
+POLL_SECONDS = 2.0
 ASK_SECONDS = 10.0  # between questions to SLURM
 REPORT_SECONDS = 300.0  # to wait for a report job that has begun
-REQUEUES = 1000  # submitit counts time limits and gives up after 3 otherwise
+TOP_UP_SECONDS = 60.0
+"""Between looks at how many workers of a queue are left."""
+FAILURES = 2
+"""So many workers of a queue may fail for every one that SLURM runs at a time."""
+TAKEN_AWAY = ("CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "TIMEOUT", "REQUEUED")
+"""States of jobs that ended for a reason outside of them."""
+UNLIMITED = 10**9  # --dry-run counts jobs, whatever arrays SLURM takes
 
-POOL = "queue"  # stands for the runs of a job that takes what it finds in a search's queue
 
+class Slurm:
+    """Jobs of a cluster, as its YAML wants them."""
 
-@dataclass
-class SlurmWorkers:
-    """The jobs that train the runs of a sweep, submitted now or before."""
+    detaches = True
 
-    jobs: Sequence[jobs.Job]
-    submitted: int  # jobs that are new
-    farewell = "the jobs go on in SLURM; the same command watches them again"
-    poll_seconds = 2.0
-    _asked: float = 0.0
-    _done: bool = False
+    def __init__(self, runtime: Runtime, options: ExecutorOptions) -> None:
+        check_jobs(options.jobs)
+        cluster = Cluster.load(options.cluster)
+        update = {} if options.jobs is None else {"max_jobs": options.jobs}
+        self._cluster = cluster.model_copy(update=update)
+        self._runtime, self._options = runtime, options
 
-    @classmethod
-    def start(
-        cls,
-        experiment: str,
-        specs: Sequence[RunSpec],
-        runtime: Runtime,
-        cluster: Cluster,
-        closing: Closing | None = None,
-    ) -> SlurmWorkers:
-        """Submit jobs for the runs that no living job has yet.
+    def check(self) -> None:
+        """Refuse more threads or processes than a job has room for."""
+        self._cluster.check(self._runtime)
+
+    def parallel(self) -> int:
+        """``max_jobs``."""
+        return self._cluster.max_jobs
+
+    def device_bytes(self) -> int | None:
+        """Memory of a job without GPUs; None with GPUs, which only the jobs see."""
+        gpus = self._cluster.gpus_of(self._runtime)
+        return None if gpus else self._cluster.memory_gb * 2**30
+
+    def outlook(self, specs: Sequence[RunSpec]) -> str:
+        """How many jobs, and what each asks for."""
+        cluster = self._cluster
+        teachers = [spec for spec in specs if spec.role == "teacher"]
+        students = [spec for spec in specs if spec.role != "teacher"]
+        trained = {spec.run_id for spec in teachers}
+
+        def awaited(spec: RunSpec) -> str | None:
+            run_ids = spec.config.teacher.run_ids if spec.config.teacher else ()
+            return ":".join(run_id for run_id in run_ids if run_id in trained) or None
+
+        arrays = teacher_arrays(teachers, UNLIMITED)
+        arrays += student_arrays(students, awaited, cluster.runs_per_job, UNLIMITED)
+        return (
+            f"on SLURM: {sum(len(array.tasks) for array in arrays)} jobs, at most "
+            f"{cluster.max_jobs} at a time, {cluster.gpus} GPUs, {cluster.cpus} cores, "
+            f"{cluster.memory_gb} GB and {cluster.minutes} minutes each; "
+            "what has a job already gets no other"
+        )
+
+    def start(self, work: Work, look: Callable[[], object]) -> Workers:
+        """Submit jobs for the runs, or workers of the queue, that no living job has yet.
 
         Raises :class:`UserError` when SLURM does not answer or refuses the jobs.
         """
-        runtime = _for_jobs(runtime, cluster)
+        runtime = self._in_jobs()
+        if not isinstance(work, RunList):
+            return _QueueJobs(work, runtime, self._cluster)
         with locked(runtime.runs_root / "jobs" / "submission"):
-            cover = _covered(specs, runtime)
+            specs = work.specs()
+            cover = covered(specs, runtime)
             missing = [spec for spec in specs if spec not in cover]
-            old = list(dict.fromkeys(cover.values()))
-            if not missing:
-                return cls(old, 0)
-            submission = _Submission.prepare(experiment, runtime, cluster)
-            new = submission.submit(missing, cover)
-            if closing is not None:
-                new.append(submission.submit_closing(closing, [*old, *new]))
-        return cls([*old, *new], len(new))
+            covering = list(dict.fromkeys(cover.values()))
+            submitted = self._submit(work.experiment, runtime, missing, cover) if missing else []
+        return _Jobs([*covering, *submitted], len(submitted), runtime)
 
-    @classmethod
-    def keep(
-        cls,
+    def _submit(
+        self,
         experiment: str,
-        job: Callable[[Runtime], WorkerJob],
         runtime: Runtime,
-        cluster: Cluster,
-    ) -> SlurmWorkers:
-        """Have ``max_jobs`` copies of one job in SLURM's queue, those of earlier calls included."""
-        runtime = _for_jobs(runtime, cluster)
-        with locked(runtime.runs_root / "jobs" / "submission"):
-            name = f"{experiment}/{POOL}"
-            noted = [it for it in jobs.read(runtime.runs_root, experiment) if name in it.runs]
-            states = jobs.queued(noted)
-            old = [it for it in noted if it.id in states]
-            missing = cluster.max_jobs - len(old)
-            if missing <= 0:
-                return cls(old, 0)
-            submission = _Submission.prepare(experiment, runtime, cluster)
-            called = jobs.new_name(experiment)
-            ids = submission.sbatch([job(runtime)] * missing, called, missing, ())
-            new = submission.note([(id_, (name,)) for id_ in ids], called)
-        return cls([*old, *new], len(new))
+        specs: Sequence[RunSpec],
+        cover: Mapping[RunSpec, jobs.Job],
+    ) -> list[jobs.Job]:
+        submission = Submission.prepare(experiment, runtime, self._cluster)
+        submitted = submission.runs(specs, cover)
+        if self._options.finalize is not None:
+            submitted += submission.last(self._options.finalize, [*cover.values(), *submitted])
+        return submitted
+
+    def _in_jobs(self) -> Runtime:
+        """The runtime of a job: whole paths, and beside GPUs the cores that the job asks for."""
+        runtime = self._runtime
+        update = {name: getattr(runtime, name).resolve() for name in ("runs_root", "data_root")}
+        if runtime.threads is None and self._cluster.gpus_of(runtime):
+            update["threads"] = max(1, self._cluster.cpus // runtime.devices)
+        return runtime.model_copy(update=update)
+
+
+class _Jobs:
+    """The jobs that train the runs of a sweep, submitted now or before."""
+
+    farewell = "the jobs go on in SLURM; the same command watches them again"
+
+    def __init__(self, noted: list[jobs.Job], submitted: int, runtime: Runtime) -> None:
+        before = len(noted) - submitted
+        self.started = f"SLURM: {submitted} jobs submitted, {before} were there before"
+        self._jobs, self._runs_root = noted, runtime.runs_root
+        self._asked, self._done = 0.0, False
+
+    def attend(self) -> None:
+        """Wait: the jobs run on their own."""
+        time.sleep(POLL_SECONDS)
 
     def done(self) -> bool:
         """Whether every job has left SLURM; asks at most every few seconds."""
         if not self._done and time.monotonic() - self._asked > ASK_SECONDS:
             self._asked = time.monotonic()
-            try:
-                self._done = not jobs.queued(self.jobs)
-            except jobs.SlurmSilent:
-                return False  # a controller that restarts; the jobs go on
+            with suppress(jobs.SlurmSilent):  # a controller that restarts; the jobs go on
+                self._done = not jobs.queued(self._jobs)
         return self._done
 
     def close(self) -> None:
-        """The runs are settled: take back the report that still waits, the launcher makes it."""
-        reports = [job for job in self.jobs if not job.runs]
+        """Cancel a pending report job: the runs are settled, the launcher makes the report."""
+        reports = [job for job in self._jobs if not job.runs]
         deadline = time.monotonic() + REPORT_SECONDS
         with suppress(jobs.SlurmSilent):
             while (left := jobs.queued(reports)) and time.monotonic() < deadline:
                 jobs.cancel([job for job in reports if job.id in left], pending_only=True)
-                time.sleep(self.poll_seconds)
+                time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Nothing: the launcher may leave, the jobs go on."""
+        """Nothing: jobs go on without the launcher, workers of a queue await another driver."""
 
-    def fates(self, specs: Sequence[RunSpec]) -> dict[RunSpec, str]:
-        """How the jobs of these runs ended, or their state if they have not."""
+    def cancel(self) -> None:
+        """Cancel all; running ones save first. Raises :class:`sweeps.slurm.jobs.SlurmSilent`."""
+        jobs.cancel(jobs.still_queued(self._jobs))
+
+    def outcomes(self) -> Mapping[str, str]:
+        """How the jobs of the runs ended, or their state if they have not."""
         try:
-            known = jobs.ended(self.jobs) | jobs.queued(self.jobs)
+            known = jobs.ended(self._jobs) | jobs.queued(self._jobs)
         except jobs.SlurmSilent:
-            known = {}
-        by_run = {
-            run: f"job {job.id}: {known[job.id]}"
-            for job in self.jobs
-            if job.id in known
-            for run in job.runs
-        }
-        return {spec: by_run[_name(spec)] for spec in specs if _name(spec) in by_run}
+            return {}
+        ended = [job for job in self._jobs if job.id in known]
+        told = {job: _outcome(job, known[job.id], self._runs_root) for job in ended}
+        return {run: text for job, text in told.items() for run in job.runs}
 
 
-def _for_jobs(runtime: Runtime, cluster: Cluster) -> Runtime:
-    """The runtime inside a job: whole paths, and beside GPUs the cores that the job asks for."""
-    places = {name: getattr(runtime, name).resolve() for name in ("runs_root", "data_root")}
-    threads = runtime.threads
-    if threads is None and cluster.gpus_of(runtime):
-        threads = max(1, cluster.cpus // runtime.devices)
-    return runtime.model_copy(update={**places, "threads": threads})
+class _QueueJobs(_Jobs):
+    """As many workers of a search as the cluster file wants."""
+
+    def __init__(self, work: Work, runtime: Runtime, cluster: Cluster) -> None:
+        self._work, self._runtime, self._cluster = work, runtime, cluster
+        self._failures, self._looked = 0, time.monotonic()
+        super().__init__(*self._top_up(), runtime)
+
+    def attend(self) -> None:
+        """Submit what is missing. Raises :class:`UserError` when jobs fail again and again."""
+        time.sleep(POLL_SECONDS)
+        if time.monotonic() - self._looked > TOP_UP_SECONDS:
+            before, self._looked = self._jobs, time.monotonic()
+            self._jobs, _ = self._top_up()
+            self._count_failures([job for job in before if job not in self._jobs])
+
+    def _top_up(self) -> tuple[list[jobs.Job], int]:
+        """All workers, ``max_jobs`` with those of earlier drivers, and how many of them are new."""
+        root, search = self._runtime.runs_root, self._work.experiment
+        with locked(root / "jobs" / "submission"):
+            noted = [job for job in jobs.read(root, search) if queue_of(search) in job.runs]
+            workers = jobs.still_queued(noted)
+            missing = self._cluster.max_jobs - len(workers)
+            if missing <= 0:
+                return workers, 0
+            submission = Submission.prepare(search, self._runtime, self._cluster)
+            return workers + submission.copies(self._work, missing), missing
+
+    def _count_failures(self, ended_jobs: Sequence[jobs.Job]) -> None:
+        """Count failed jobs, without those cancelled, preempted or lost with their node."""
+        states = jobs.ended(ended_jobs)
+        failed = [job for job in ended_jobs if not states.get(job.id, "").startswith(TAKEN_AWAY)]
+        self._failures += len(failed)
+        if failed and self._failures > FAILURES * self._cluster.max_jobs:
+            state = states.get(failed[-1].id, "ended")
+            raise UserError(
+                f"{self._failures} jobs of the search failed, the last: "
+                f"{_outcome(failed[-1], state, self._runtime.runs_root)}"
+            )
 
 
-def _covered(specs: Sequence[RunSpec], runtime: Runtime) -> dict[RunSpec, jobs.Job]:
-    """The runs that a job in the queue will still train, or is training.
-
-    A job tries each of its runs once: what has failed in it needs another job.
-    """
-    noted = jobs.read(runtime.runs_root)
-    states = jobs.queued(noted)
-    by_run = {run: job for job in noted if job.id in states for run in job.runs}
-    return {
-        spec: by_run[_name(spec)]
-        for spec in specs
-        if _name(spec) in by_run
-        and not failed_since(directory_of(spec, runtime.runs_root), by_run[_name(spec)].since)
-    }
-
-
-def _name(spec: RunSpec) -> str:
-    return f"{spec.experiment}/{spec.run_id}"
-
-
-@dataclass(frozen=True)
-class _Submission:
-    experiment: str
-    runtime: Runtime
-    cluster: Cluster
-    max_size: int  # of an array
-    source: Path
-
-    @classmethod
-    def prepare(cls, experiment: str, runtime: Runtime, cluster: Cluster) -> _Submission:
-        source = snapshot.take(runtime.runs_root / experiment)
-        return cls(experiment, runtime, cluster, jobs.max_array_size(), source)
-
-    def submit(self, specs: Sequence[RunSpec], cover: Mapping[RunSpec, jobs.Job]) -> list[jobs.Job]:
-        """Submit teachers, then students: at once if ``max_jobs`` allows, else one by one."""
-        teachers = [spec for spec in specs if spec.role == "teacher"]
-        students = [spec for spec in specs if spec.role != "teacher"]
-        new = self._in_lanes(teacher_arrays(teachers, self.max_size), [])
-        jobs_of = {spec.run_id: job.id for spec, job in cover.items()}
-        jobs_of |= {run.partition("/")[2]: job.id for job in new for run in job.runs}
-        arrays = student_arrays(
-            students,
-            lambda spec: self._awaited(spec, jobs_of),
-            self.cluster.runs_per_job,
-            self.max_size,
-        )
-        return new + self._in_lanes(arrays, new)
-
-    def submit_closing(self, closing: Closing, after: Sequence[jobs.Job]) -> jobs.Job:
-        """A job that makes the report once all others have ended, well or not."""
-        one_core = self.runtime.model_copy(update={"accelerator": "cpu", "devices": 1, "nodes": 1})
-        waits = [f"afterany:{_arrays_of(after)}"]
-        called = jobs.new_name(f"{self.experiment} report")
-        (job,) = self.sbatch([closing], called, 1, waits, one_core)
-        return self.note([(job, ())], called)[0]
-
-    def _in_lanes(self, arrays: Sequence[Array], before: Sequence[jobs.Job]) -> list[jobs.Job]:
-        """Submit arrays; if that is too much at once, lanes of them behind the jobs ``before``."""
-        most = self.cluster.max_jobs
-        crowded = len(before) + sum(len(array.tasks) for array in arrays) > most
-        new = []
-        for lane in lanes(arrays, most if crowded else len(arrays)):
-            ahead = before
-            for array in lane.arrays:
-                after = [f"afterok:{array.after}"] if array.after else []
-                if crowded and ahead:
-                    after.append(f"afterany:{_arrays_of(ahead)}")
-                ahead = self._submit_array(array, lane.limit if crowded else most, after)
-                new += ahead
-        return new
-
-    def _submit_array(self, array: Array, limit: int, after: Sequence[str]) -> list[jobs.Job]:
-        now = time.time()
-        work = [WorkerJob.of(task, self.runtime, now) for task in array.tasks]
-        called = jobs.new_name(self.experiment)
-        ids = self.sbatch(work, called, limit, after)
-        names = [tuple(_name(spec) for spec in task) for task in array.tasks]
-        return self.note(list(zip(ids, names, strict=True)), called, now)
-
-    def sbatch(
-        self,
-        work: Sequence[Callable[[], object]],
-        name: str,
-        limit: int,
-        after: Sequence[str],
-        runtime: Runtime | None = None,
-    ) -> list[str]:
-        """Submit one array (or a plain job, if it is only one); returns the ids."""
-        folder = private(self.runtime.runs_root / "jobs") / "%j"
-        pool = SlurmExecutor(folder=folder, max_num_timeout=REQUEUES)
-        further: dict[str, Any] = {"job_name": name, "array_parallelism": limit}
-        if after:
-            further["dependency"] = ",".join(after)
-        lines = snapshot.shell_setup(self.source)
-        pool.update_parameters(**self.cluster.sbatch(runtime or self.runtime, lines, **further))
-        try:
-            with pool.batch():
-                submitted = [pool.submit(task) for task in work]
-        except FailedJobError as error:
-            raise UserError(refusal(" ".join(str(error).split())[-300:])) from None
-        return [job.job_id for job in submitted]
-
-    def note(
-        self, found: Sequence[tuple[str, tuple[str, ...]]], name: str, now: float | None = None
-    ) -> list[jobs.Job]:
-        """Write down which job has which runs, before anything else can go wrong."""
-        since = time.time() if now is None else now
-        source = self.source.name
-        noted = [jobs.Job(id_, runs, since, source=source, name=name) for id_, runs in found]
-        jobs.add(self.runtime.runs_root, self.experiment, noted)
-        return noted
-
-    def _awaited(self, spec: RunSpec, jobs_of: Mapping[str, str]) -> str | None:
-        teacher = teacher_directory(spec, self.runtime.runs_root)
-        if teacher is None or teacher.finished():
-            return None
-        return jobs_of.get(teacher.path.name)
-
-
-def _arrays_of(noted: Sequence[jobs.Job]) -> str:
-    return ":".join(sorted({job.id.partition("_")[0] for job in noted}, key=int))
-
-
-def last_line(runs_root: Path, job: str) -> str:
-    """The last line that a job has written, or where its log would be."""
-    log = runs_root / "jobs" / job / f"{job}_0_log.out"
-    try:
-        lines = log.read_text(errors="replace").split("\n")
-    except OSError:
-        return f"no log {log}"
-    written = [line.strip() for line in lines if line.strip()]
-    return f"{written[-1][:300]} ({log})" if written else f"{log} is empty"
+def _outcome(job: jobs.Job, state: str, runs_root: Path) -> str:
+    """One line on how a job ended; for a failed one with the last line of its log."""
+    if state in jobs.ALIVE or state.startswith(TAKEN_AWAY):
+        return f"job {job.id}: {state}"
+    return (
+        f"job {job.id} {state}: {last_words(runs_root / 'jobs' / job.id / f'{job.id}_0_log.out')}"
+    )

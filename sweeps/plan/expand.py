@@ -1,7 +1,7 @@
 """An experiment becomes a list of runs: teachers, each once, then the students.
 
 Later sources win: recipe, the model's own entry, the experiment, its ``teacher`` section (teachers
-only), settings that a search chose, the options of a row, the command line.
+only), settings that a search chose, what a row says, the command line.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 from suite import data, methods
@@ -19,60 +19,24 @@ from suite.interface.errors import UserError, brief, listed
 from suite.methods.combine import LABEL_WEIGHT
 from suite.models import check_name
 from suite.names import TEACHERS
-from suite.store.record import write_json
-from sweeps.plan import files, overrides
-from sweeps.plan.experiment import SECTIONS, Experiment, ModelEntry, Recipe, load_recipe
+from sweeps.plan import files, networks, overrides
+from sweeps.plan.experiment import (
+    SECTIONS,
+    Experiment,
+    MethodEntry,
+    ModelEntry,
+    Recipe,
+    load_recipe,
+)
 from sweeps.plan.manifest import manifest_path as manifest_path
 from sweeps.plan.manifest import stem, tokens
+from sweeps.plan.networks import Team
+from sweeps.plan.runs import Plan as Plan
+from sweeps.plan.runs import Planned as Planned
 from sweeps.plan.tuned import Tuned
 from sweeps.plan.tuned import read as read_tuned
 
 TEACHER_METHOD = "scratch"  # a teacher is trained with labels alone
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A run and the cell of the table it fills."""
-
-    spec: RunSpec
-    pair: str  # TEACHER/STUDENT as the experiment names them; "" for a teacher run
-    tuned: dict[str, Any] | None = None  # how its settings were chosen, if by a search
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All runs of an experiment."""
-
-    experiment: str
-    settings: tuple[str, ...]  # overrides from the command line
-    note: str  # the comment that opens the experiment's file
-    cells: tuple[Planned, ...]
-
-    @property
-    def runs(self) -> tuple[RunSpec, ...]:
-        """Every run once, teachers first."""
-        unique = {(cell.spec.experiment, cell.spec.run_id): cell.spec for cell in self.cells}
-        return tuple(sorted(unique.values(), key=lambda spec: spec.role != "teacher"))
-
-    def manifest_path(self, runs_root: Path) -> Path:
-        """``runs/<experiment>/manifest.json``, or ``manifest-<hash>.json`` with overrides."""
-        return manifest_path(self.experiment, self.settings, runs_root)
-
-    def write_manifest(self, runs_root: Path) -> Path:
-        """Write the manifest, the list of runs the experiment expects; returns its path."""
-        path = self.manifest_path(runs_root)
-        quoted = f" SET='{' '.join(self.settings)}'" if self.settings else ""
-        write_json(
-            path,
-            {
-                "experiment": self.experiment,
-                "command": f"make sweep EXP={self.experiment}{quoted}",
-                "note": self.note,
-                "dataset": self.cells[0].spec.config.data.name,
-                "runs": [_manifest_row(cell) for cell in self.cells],
-            },
-        )
-        return path
 
 
 def expand(experiment: str, settings: Sequence[str] = (), runtime: Runtime | None = None) -> Plan:
@@ -120,20 +84,35 @@ class _Expander:
     tuned: dict[str, Tuned]
     runtime: Runtime | None
     contents: dict[str, Any] = field(default_factory=dict)  # data set -> what its folder holds
+    trained: dict[str, RunSpec] = field(default_factory=dict)  # run id -> the teacher's run
 
     def cells(self) -> list[Planned]:
         """All cells; names are checked first so that every fault is told at once."""
         self._check_names()
-        teachers = {pair: self._teacher(pair.split("/")[0]) for pair in self.experiment.pairs}
-        once = {spec.run_id: spec for spec in teachers.values() if spec is not None}
-        found = [Planned(spec, "") for spec in once.values()]
+        names = dict.fromkeys(pair.split("/")[0] for pair in self.experiment.pairs)
+        teachers = {name: self._teachers(name) for name in names}
+        trained = [spec for teams in teachers.values() for team in teams for spec in team if spec]
+        above = [self.trained[run_id] for spec in trained for run_id in reversed(spec.ancestors)]
+        own = [self.trained[run_id] for spec in trained for run_id in networks.teachers_of(spec)]
+        once = {spec.run_id: spec for spec in [*above, *own, *trained]}
+        planned = [Planned(spec, "") for spec in once.values()]
+        chosen_on = {**self.recipe.chosen_on, **self.experiment.chosen_on}
         for pair in self.experiment.pairs:
             for entry in self.experiment.methods:
-                for seed in self.experiment.seeds:
-                    spec = self._student(pair, entry.name, entry, seed, teachers[pair])
-                    tuned = self.tuned.get(entry.name)
-                    found.append(Planned(spec, pair, tuned.mark() if tuned else None))
-        return found
+                taught = methods.find(entry.name).uses_teacher
+                tuned = self.tuned.get(entry.name)
+                mark = tuned.mark() if tuned else None
+                for team in teachers[pair.split("/")[0]] if taught else [()]:
+                    planned += [
+                        Planned(
+                            self._student(pair, entry, seed, team),
+                            pair,
+                            mark,
+                            chosen_on.get(entry.name),
+                        )
+                        for seed in self.experiment.seeds
+                    ]
+        return planned
 
     def _check_names(self) -> None:
         faults = []
@@ -145,12 +124,19 @@ class _Expander:
         labels = [entry.label or entry.name for entry in self.experiment.methods]
         twice = [label for label, times in Counter(labels).items() if times > 1]
         faults += [f"methods: label {brief(label)} twice" for label in sorted(twice)]
-        teachers = {pair.split("/")[0] for pair in self.experiment.pairs}
+        firsts, lasts = zip(*(pair.split("/") for pair in self.experiment.pairs), strict=True)
+        teachers = {above for name in firsts for above in (name, *self._above(name))}
+        faults += [
+            f"pairs: {name} is an ensemble, which teaches and is not trained"
+            for name in dict.fromkeys(lasts)
+            if self._entry(name).ensemble
+        ]
         faults += [
             f"models.{name}: pretrained and checkpoint are for teachers, and no pair has {name} as "
-            "its teacher; a student starts from its seed's random weights"
+            "its teacher; fine_tune: true starts a student from them, else it starts from its "
+            "seed's random weights"
             for name, entry in self.experiment.models.items()
-            if (entry.checkpoint is not None or entry.pretrained) and name not in teachers
+            if entry.frozen and name not in teachers
         ]
         stray = sorted(set(self.options) - {entry.name for entry in self.experiment.methods})
         faults += [f"{name}: options given, but it is not among the methods" for name in stray]
@@ -159,12 +145,46 @@ class _Expander:
 
     def _checks(self) -> list[Any]:
         models = [name for pair in self.experiment.pairs for name in pair.split("/")]
+        teachers = [pair.split("/")[0] for pair in self.experiment.pairs]
+        models += [name for teacher in teachers for name in self._above(teacher)]
+        single = [name for name in models if not self._entry(name).ensemble]
         dataset = self._layers(ModelEntry(), teacher=False)["data"].get("name")
         return [
             *(partial(methods.find, entry.name) for entry in self.experiment.methods),
-            *(partial(check_name, self._entry(name).name or name) for name in models),
+            *(partial(self._taught, name) for name in dict.fromkeys(models)),
+            *(partial(check_name, self._entry(name).name or name) for name in single),
+            *(partial(self._initial, name) for name in dict.fromkeys(models)),
             partial(self._contents, dataset),
         ]
+
+    def _above(self, name: str) -> list[str]:
+        """All networks that it learns from or consists of; itself too where it teaches itself."""
+        above, waiting = [], [name]
+        while waiting:
+            entry = self._entry(waiting.pop(0))
+            teachers = [*entry.ensemble, *filter(None, [entry.teacher])]
+            unseen = [name for name in teachers if name not in above]
+            above += unseen
+            waiting += unseen
+        return above
+
+    def _taught(self, name: str) -> None:
+        """Raise :class:`ConfigError` for a network that cannot be taught as its entry says."""
+        entry, above = self._entry(name), self._above(name)
+        if name in above:
+            raise ConfigError(f"models.{name}: teaches itself ({' <- '.join([name, *above])})")
+        nested = [member for member in entry.ensemble if self._entry(member).ensemble]
+        if nested:
+            raise ConfigError(f"models.{name}.ensemble: {nested[0]} is itself an ensemble")
+        if entry.teacher is None:
+            return
+        if not methods.find(entry.method.name).uses_teacher:
+            raise ConfigError(f"models.{name}.method {entry.method.name}: takes no teacher")
+
+    def _initial(self, name: str) -> None:
+        entry = self._entry(name)
+        if entry.fine_tune:
+            networks.initial(entry.name or name, entry)
 
     def _contents(self, dataset: Any) -> Any:
         """What identifies the images of an image folder; None for other sets."""
@@ -173,31 +193,67 @@ class _Expander:
             data.check_name(dataset)
             return None
         if dataset not in self.contents:
-            found = data.identify(dataset, runtime.data_root, runtime.data_cache)
-            self.contents[dataset] = found
+            self.contents[dataset] = data.identify(dataset, runtime.data_root, runtime.data_cache)
         return self.contents[dataset]
 
-    def _teacher(self, name: str) -> RunSpec | None:
-        """The run that trains a teacher; None when its weights come from elsewhere."""
-        entry = self._entry(name)
-        if entry.pretrained or entry.checkpoint is not None:
-            return None
+    def _teachers(self, name: str) -> list[Team]:
+        """The runs that train a teacher, one team a seed, one in all where no run trains it.
+
+        Empty when no method has a teacher.
+        """
         if all(not methods.find(m.name).uses_teacher for m in self.experiment.methods):
-            return None
+            return []
+        entry = self._entry(name)
+        if entry.frozen:
+            return [(None,)]
+        if entry.ensemble:
+            teams = [self._teachers(member) for member in entry.ensemble]
+            most = max(map(len, teams))
+            per_seed = [team if len(team) == most else team * most for team in teams]
+            return [tuple(chain(*members)) for members in zip(*per_seed, strict=True)]
+        seeds = self.experiment.seeds_of_teachers
+        uppers = [()] if entry.teacher is None else self._teachers(entry.teacher)
+        uppers = uppers if len(uppers) == len(seeds) else uppers * len(seeds)
+        return [
+            (self._teacher(name, entry, seed, upper),)
+            for seed, upper in zip(seeds, uppers, strict=True)
+        ]
+
+    def _teacher(self, name: str, entry: ModelEntry, seed: int, upper: Team) -> RunSpec:
+        """The run that trains a teacher, by labels alone or taught by ``upper``."""
+        sections = self._sections(entry, teacher=True)
+        dataset = sections["data"]["name"]
         config = {
-            **self._sections(entry, teacher=True),
-            "student": {"name": entry.name or name, "options": entry.options},
+            **sections,
+            "student": networks.student(name, entry, dataset),
             "method": {"name": TEACHER_METHOD},
-            "seed": self.experiment.teacher_seed,
+            "seed": seed,
         }
+        if entry.teacher is not None:
+            method = entry.method.name
+            options = self._recipe_options(f"{entry.teacher}/{name}", method)
+            options = files.merge(options, entry.method.options)
+            config["method"] = {"name": method, "options": options}
+            config["teacher"] = self._taught_by(entry.teacher, dataset, upper)
         values = {
             "config": config,
             "experiment": TEACHERS,
             "role": "teacher",
             "label": name,
             "recipe": self.experiment.recipe,
+            **networks.descent(upper),
         }
-        return parse(RunSpec, values, f"experiment {self.name}, teacher {name}")
+        spec = parse(RunSpec, values, f"experiment {self.name}, teacher {name}")
+        return self.trained.setdefault(spec.run_id, spec)
+
+    def _taught_by(self, name: str, dataset: str, team: Team) -> dict[str, Any]:
+        """What a run says of its teacher, which the runs of the team train."""
+        members = self._entry(name).ensemble or [name]
+        each = [
+            networks.teacher(member, self._entry(member), dataset, run)
+            for member, run in zip(members, team, strict=True)
+        ]
+        return networks.ensemble(each) if len(each) > 1 else each[0]
 
     def _recipe_options(self, pair: str, method: str) -> dict[str, Any]:
         """What the recipe sets for a method; for a combination also what it sets for the parts."""
@@ -213,9 +269,8 @@ class _Expander:
         combined: dict[str, Any] = files.merge(inherited, own)
         return combined
 
-    def _student(
-        self, pair: str, method: str, entry: Any, seed: int, teacher: RunSpec | None
-    ) -> RunSpec:
+    def _student(self, pair: str, entry: MethodEntry, seed: int, team: Team) -> RunSpec:
+        method = entry.name
         teacher_name, student_name = pair.split("/")
         student = self._entry(student_name)
         tuned = self.tuned.get(method)
@@ -228,53 +283,48 @@ class _Expander:
                 self.options.get(method, {}),
             ],
         )
+        of_row = tuned.sections() if tuned else {}, entry.as_dict()
+        sections = self._sections(student, *of_row, teacher=False)
+        dataset = sections["data"]["name"]
         config = {
-            **self._sections(student, teacher=False, tuned=tuned),
-            "student": {"name": student.name or student_name, "options": student.options},
+            **sections,
+            "student": networks.student(student_name, student, dataset),
             "method": {"name": method, "options": options},
             "seed": seed,
         }
         if methods.find(method).uses_teacher:
-            config["teacher"] = self._teacher_config(teacher_name, teacher)
+            config["teacher"] = self._taught_by(teacher_name, dataset, team)
         values = {
             "config": config,
             "experiment": self.name,
             "label": entry.label or method,
             "recipe": self.experiment.recipe,
+            **networks.descent(team),
         }
         where = f"experiment {self.name}, {entry.label or method} on {pair}"
         return parse(RunSpec, values, where)
-
-    def _teacher_config(self, name: str, teacher: RunSpec | None) -> dict[str, Any]:
-        entry = self._entry(name)
-        model = {"name": entry.name or name, "options": entry.options}
-        if teacher is not None:
-            return {**model, "run_id": teacher.run_id}
-        return {**model, "pretrained": entry.pretrained, "checkpoint": entry.checkpoint}
 
     def _entry(self, name: str) -> ModelEntry:
         models = {**self.recipe.models, **self.experiment.models}
         return models.get(name, ModelEntry())
 
-    def _sections(
-        self, entry: ModelEntry, *, teacher: bool, tuned: Tuned | None = None
-    ) -> dict[str, Any]:
-        """The sections of a run, with what its image folder holds."""
-        found = self._layers(entry, teacher=teacher, tuned=tuned)
-        if "contents" in found["data"]:
+    def _sections(self, entry: ModelEntry, *own: dict[str, Any], teacher: bool) -> dict[str, Any]:
+        """The sections of a run, with its row's ``own`` and what its image folder holds."""
+        sections = self._layers(entry, *own, teacher=teacher)
+        if "contents" in sections["data"]:
             raise ConfigError("data.contents: is found from the images; leave it out")
-        contents = self._contents(found["data"].get("name"))
-        return found if contents is None else files.merge(found, {"data": {"contents": contents}})
+        contents = self._contents(sections["data"].get("name"))
+        if contents is None:
+            return sections
+        return dict(files.merge(sections, {"data": {"contents": contents}}))
 
-    def _layers(
-        self, entry: ModelEntry, *, teacher: bool, tuned: Tuned | None = None
-    ) -> dict[str, Any]:
+    def _layers(self, entry: ModelEntry, *own: dict[str, Any], teacher: bool) -> dict[str, Any]:
         layers = [
             self.recipe.as_dict(),
             {section: getattr(entry, section) for section in SECTIONS},
             self.experiment.as_dict(),
             self.experiment.teacher.as_dict() if teacher else {},
-            tuned.sections() if tuned else {},
+            *own,
             {} if teacher else {key: self.changes[key] for key in SECTIONS if key in self.changes},
             self._teacher_changes() if teacher else {},
         ]
@@ -284,27 +334,6 @@ class _Expander:
         """Command-line changes act on teachers too, but ``teacher.train.epochs`` goes before."""
         general = {key: self.changes[key] for key in SECTIONS if key in self.changes}
         return dict(files.merge(general, self.changes.get("teacher", {})))
-
-
-def _manifest_row(cell: Planned) -> dict[str, Any]:
-    spec, config = cell.spec, cell.spec.config
-    teacher, contents = config.teacher, config.data.contents
-    return {
-        "run_id": spec.run_id,
-        "directory": f"{spec.experiment}/{spec.run_id}",
-        "role": spec.role,
-        "label": spec.label,
-        "method": config.method.name,
-        "teacher": teacher.name if teacher else None,
-        "student": config.student.name,
-        "pair": cell.pair,
-        "recipe": spec.recipe,
-        "seed": config.seed,
-        "planned_epochs": config.train.epochs,
-        "contents": None if contents is None else contents.sha256,
-        "teacher_run_id": teacher.run_id if teacher else None,
-        "tuned": cell.tuned,
-    }
 
 
 def note_of(text: str) -> str:

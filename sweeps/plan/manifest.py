@@ -14,16 +14,16 @@ from suite.store.record import RecordError, read_object
 ROW = {"directory", "run_id", "label", "pair", "seed", "student"}
 """What a row of a manifest says at least."""
 BEFORE_A_VALUE = ("=", ",", ":", "[", "{", "(", " ")
-"""What a quote follows that opens a text; within a word it is an apostrophe."""
+"""After one of these a quote opens a text; elsewhere it is an apostrophe."""
 
 
 def manifest_path(experiment: str, settings: Sequence[str], runs_root: Path) -> Path:
     """``runs/<experiment>/manifest.json``; with overrides ``manifest-<hash>.json``."""
-    found = tokens(settings)
+    overrides = tokens(settings)
     folder = runs_root / stem(experiment)
-    if not found:
+    if not overrides:
         return folder / "manifest.json"
-    digest = hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:8]
     return folder / f"manifest-{digest}.json"
 
 
@@ -46,7 +46,7 @@ def stem(experiment: str) -> str:
 
 def tokens(settings: Sequence[str]) -> list[str]:
     """Split texts into KEY=VALUE; spaces inside brackets and quotes belong to the value."""
-    found: list[str] = []
+    split: list[str] = []
     for text in settings:
         depth, quote, current = 0, "", ""
         for character in text:
@@ -57,9 +57,9 @@ def tokens(settings: Sequence[str]) -> list[str]:
             else:
                 depth += (character in "[{(") - (character in "]})")
             if character.isspace() and depth <= 0 and not quote:
-                found.append(current)
+                split.append(current)
                 current = ""
             else:
                 current += character
-        found.append(current)
-    return [token for token in found if token]
+        split.append(current)
+    return [token for token in split if token]

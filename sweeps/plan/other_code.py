@@ -1,4 +1,4 @@
-"""Finished runs whose code has changed since: they are told, and trained again only on request."""
+"""Finished runs whose code has changed since: reported, and trained again only on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from suite.store.states import directory_of
 
 
 def note(specs: Sequence[RunSpec], runs_root: Path) -> str | None:
-    """A line on the finished runs that were made by other code than is here; None for none."""
+    """One line on the finished runs that were made by other code than this, or None."""
     names: dict[str, None] = {}
     count = 0
     for spec in specs:
@@ -28,7 +28,7 @@ def note(specs: Sequence[RunSpec], runs_root: Path) -> str | None:
 
 
 def _modules(spec: RunSpec, runs_root: Path) -> dict[str, str]:
-    """What the record lists; empty for an older record, and for one that cannot be read."""
+    """Module -> hash as the record lists them; empty if it is older or cannot be read."""
     try:
         record = directory_of(spec, runs_root).read_result() or {}
         return dict(record["provenance"]["source_modules"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from suite.config import Closed, parse
+from suite.config import Closed, ConfigError, parse
 from suite.interface.errors import UserError
 from suite.store.record import write_atomically
 from suite.yaml_input import load_mapping
@@ -60,8 +60,8 @@ class Tuned(Closed):
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """Fields of the run, where some were searched."""
-        found = {"optimizer": self.optimizer, "schedule": self.schedule, "train": self.train}
-        return {name: values for name, values in found.items() if values}
+        sections = {"optimizer": self.optimizer, "schedule": self.schedule, "train": self.train}
+        return {name: values for name, values in sections.items() if values}
 
     def mark(self) -> dict[str, Any]:
         """What a table says of a row with these settings."""
@@ -95,13 +95,18 @@ def read(search: str, methods: Sequence[str]) -> dict[str, Tuned]:
     """
     folder = Path(search) if "/" in search else _folder(search)
     paths = {method: folder / f"{method}.yaml" for method in dict.fromkeys(methods)}
-    there = {method: path for method, path in paths.items() if path.is_file()}
-    if not there:
+    existing = {method: path for method, path in paths.items() if path.is_file()}
+    if not existing:
         raise UserError(
             f"tuned: no settings of {', '.join(paths)} in {folder}; "
             f"make search EXP={folder.name} writes them"
         )
-    return {method: parse(Tuned, load_mapping(path), str(path)) for method, path in there.items()}
+    try:
+        return {
+            name: parse(Tuned, load_mapping(path), str(path)) for name, path in existing.items()
+        }
+    except ConfigError as error:
+        raise ConfigError(f"{error}; make search EXP={folder.name} writes it anew") from None
 
 
 def _folder(search: str) -> Path:

@@ -13,7 +13,10 @@ sampling.py    samplers and pruners
 study.py       Optuna's storage
 trials.py      what a trial's runs say: intermediate values, objective, failures
 driver.py      asks, prunes, tells
-queue.py       what workers shall train now;  worker.py trains it
-tuned.py       the chosen settings as a file;  export.py the whole study as one
+method_study.py  the study of one method
+queue.py       the runs that workers are to train;  queue_source.py a worker's side of it
+outage.py      waits for a database that does not answer
+export.py      the whole study as one file
 launch.py      all of it together
+cost.py        what the driver costs per trial, for ``make bench``
 """

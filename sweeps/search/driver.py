@@ -16,14 +16,14 @@ from optuna.trial import FrozenTrial
 from suite.config import RunSpec
 from suite.interface.errors import UserError
 from suite.store.states import directory_of
-from sweeps.plan.mend import forget_failures
+from sweeps.plan.damaged_files import forget_failures
 from sweeps.search.method_study import MethodStudy
 from sweeps.search.plan import SearchPlan
 from sweeps.search.queue import Queue
 from sweeps.search.trials import failure_of
 
 HOPELESS = 5
-"""A search whose first so many trials of a method all fail is stopped."""
+"""A search stops when this many first trials of a method all fail."""
 
 
 class SearchFailed(UserError):
@@ -46,10 +46,10 @@ class Driver:
         self.queue.open()
         self._queued = self.queue.since()
         self._plan, self._runs_root, self._parallel = plan, runs_root, parallel
-        self.studies = [MethodStudy(it, storage, runs_root, ended) for it in plan.tunings]
+        self.studies = [MethodStudy(tuning, storage, runs_root, ended) for tuning in plan.tunings]
 
     def step(self) -> bool:
-        """Tell what is over, ask as far as workers are free; True when nothing is left to do.
+        """Tell finished trials, ask new ones for free workers; True when nothing is left to do.
 
         Raises :class:`SearchFailed` when a teacher fails, or every trial of a method.
         """
@@ -67,7 +67,8 @@ class Driver:
 
     def _ask(self) -> None:
         """New trials, as many as keep the workers busy; one that awaits its verdict counts too."""
-        occupied = sum(it.busy_workers() for study in self.studies for it in study.running)
+        under_way = [running for study in self.studies for running in study.running]
+        occupied = sum(running.busy_workers() for running in under_way)
         while occupied < self._parallel and (study := self._next()) is not None:
             running = study.ask()
             if running is not None:  # an earlier trial may have trained the same runs
@@ -77,8 +78,8 @@ class Driver:
 
     def _next(self) -> MethodStudy | None:
         """The method with the fewest trials so far, of those that may have another."""
-        some = [study for study in self.studies if study.wants_more()]
-        return min(some, key=lambda study: study.counts.asked, default=None)
+        willing = [study for study in self.studies if study.wants_more()]
+        return min(willing, key=lambda study: study.counts.asked, default=None)
 
     def _check_hope(self, study: MethodStudy) -> None:
         if study.counts.failed == study.counts.told >= HOPELESS:
@@ -90,8 +91,8 @@ class Driver:
             )
 
     def _teachers(self) -> dict[str, tuple[RunSpec, str]]:
-        """The teachers that are not trained yet; nothing else is wanted before."""
-        found = {}
+        """The teachers that are not trained yet; no trial starts before they are."""
+        missing = {}
         for spec in self._plan.teachers:
             directory = directory_of(spec, self._runs_root)
             reason = failure_of(directory, self._queued.get(spec.run_id))
@@ -99,18 +100,18 @@ class Driver:
                 self.queue.discard(spec.run_id)
                 raise SearchFailed(f"the teacher {spec.label} failed: {reason}")
             if not directory.finished():
-                found[spec.run_id] = (spec, "000000-teacher")
-        return found
+                missing[spec.run_id] = (spec, "000000-teacher")
+        return missing
 
     def _trials(self) -> dict[str, tuple[RunSpec, str]]:
         """Run id -> run of a trial under way, and its place in the queue."""
-        found: dict[str, tuple[RunSpec, str]] = {}
+        runs: dict[str, tuple[RunSpec, str]] = {}
         for study in self.studies:
             for running in study.running:
                 for seed, spec in enumerate(running.runs.wanted()):
                     order = f"{running.number:06d}-{seed:02d}-{study.tuning.method}"
-                    found.setdefault(spec.run_id, (spec, order))
-        return found
+                    runs.setdefault(spec.run_id, (spec, order))
+        return runs
 
     def _update_queue(self, wanted: dict[str, tuple[RunSpec, str]]) -> None:
         for run_id in set(self._queued) - set(wanted):

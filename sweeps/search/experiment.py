@@ -28,7 +28,7 @@ class Budget(Closed):
     nor an interruption changes it. Trials that are under way when it is spent are finished."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _one_limit(self) -> Self:
         if (self.trials is None) == (self.hours is None):
             raise ValueError("give trials or hours")
         return self
@@ -107,7 +107,7 @@ class Search(Sections):
         return value
 
     @model_validator(mode="after")
-    def _fit_together(self) -> Self:
+    def _consistent(self) -> Self:
         faults = []
         if "eval_splits" in self.data:
             faults.append("data.eval_splits: a search evaluates on val alone; leave it out")

@@ -59,7 +59,7 @@ def tuned_settings(plan: SearchPlan, study: MethodStudy) -> Tuned | None:
             objective=f"{ACCURACY}, {settings.objective.epoch} epoch, mean over seeds",
             seeds=settings.seeds,
             budget=settings.budget.model_dump(exclude_none=True),
-            trials={name: states.count(it) for it, name in STATES.items() if it in states},
+            trials={name: states.count(state) for state, name in STATES.items() if state in states},
             best_trial=best.number,
             best_value=best.values[0],
             default_value=_default_value(study),

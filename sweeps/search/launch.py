@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,32 +11,26 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from suite.config import ConfigError, Runtime
-from suite.device import limits
 from suite.interface.errors import UserError, listed
 from suite.names import TEACHERS
-from suite.store.claims import Claim, ClaimLost, claim, holder
+from suite.store.lease import Lease, LeaseLost, acquire, holder
 from suite.terminal import terminal
-from sweeps.executors.local import workers_for
+from sweeps import executors
+from sweeps.executors.base import Executor, ExecutorOptions, Workers
 from sweeps.plan import tuned
 from sweeps.search import export
 from sweeps.search.driver import Driver
 from sweeps.search.method_study import STATES, MethodStudy
-from sweeps.search.outage import OUTAGE, StorageLost, wait_for
+from sweeps.search.outage import OUTAGE, StorageLost, outlast, wait_for
 from sweeps.search.plan import SearchPlan, load
+from sweeps.search.queue_source import SearchWork
 from sweeps.search.study import open_storage
-from sweeps.search.workers import InProcess, LocalPool, SlurmPool, Workers
-from sweeps.slurm.cluster import Cluster, Executor, choose, room
 
 
 @dataclass(frozen=True)
-class How:
+class SearchOptions(ExecutorOptions):
     """Where a search runs and where it leaves what it finds."""
 
-    executor: Executor = "auto"
-    jobs: int | None = None
-    """Workers; None: one per core or device, or the cluster's ``max_jobs``."""
-    cluster: Path | None = None
-    """YAML with what a SLURM job asks for."""
     storage: str | None = None
     """URL of a database for the study; None: a journal file in the search's folder."""
     tuned_root: Path = tuned.TUNED_ROOT
@@ -66,7 +59,7 @@ def search(
     name: str,
     settings: Sequence[str],
     runtime: Runtime,
-    how: How = How(),
+    options: SearchOptions = SearchOptions(),
     *,
     trials: int | None = None,
     console: Console | None = None,
@@ -80,22 +73,18 @@ def search(
     plan = load(name, settings, trials, runtime)
     if plan.name == TEACHERS:
         raise ConfigError(f"search {plan.name}: the name is taken by the teachers of all sweeps")
-    cluster = choose(how.executor, how.cluster, how.jobs)
-    if cluster is None:
-        limits.check(runtime, how.jobs)
-    else:
-        cluster.check(runtime)
-    _check_pairs(plan, runtime, room(cluster, runtime))
+    executor = executors.find(runtime, options)
+    _check_pairs(plan, runtime, executor.device_bytes())
     folder = runtime.runs_root / plan.name
-    held = claim(folder)
-    if held is None:
-        other = holder(folder) or {}
+    lease = acquire(folder)
+    if lease is None:
+        owner = holder(folder) or {}
         raise UserError(
-            f"search {plan.name} is driven by process {other.get('pid')} on {other.get('host')}; "
+            f"search {plan.name} is driven by process {owner.get('pid')} on {owner.get('host')}; "
             "one driver at a time"
         )
-    with held:
-        return _Search(plan, runtime, how, cluster, held, console).run()
+    with lease:
+        return _Search(plan, runtime, options, executor, lease, console).run()
 
 
 def _check_pairs(plan: SearchPlan, runtime: Runtime, most: int | None) -> None:
@@ -113,20 +102,18 @@ class _Search:
         self,
         plan: SearchPlan,
         runtime: Runtime,
-        how: How,
-        cluster: Cluster | None,
-        held: Claim,
+        options: SearchOptions,
+        executor: Executor,
+        held: Lease,
         console: Console,
     ) -> None:
-        self._plan, self._runtime, self._how, self._cluster = plan, runtime, how, cluster
-        self._held, self._console = held, console
+        self._plan, self._runtime, self._options = plan, runtime, options
+        self._executor, self._held, self._console = executor, held, console
         self._lost = False  # the database, in the driver's last step
         self._current: Driver
 
     def run(self) -> Summary:
-        runs_root = self._runtime.runs_root
-        parallel = self._parallel()
-        driver = self._driver()
+        driver = outlast(self._driver, self._tell)
         for study in driver.studies:
             counts = study.counts
             self._console.print(
@@ -135,28 +122,41 @@ class _Search:
                 highlight=False,
             )
         try:
-            driver, interrupted = self._drive(driver, parallel)
+            driver, interrupted = self._drive(driver)
         except StorageLost:
             raise
         except BaseException:
             self._keep(driver)
             raise
-        record = export.write(self._plan, driver.studies, runs_root)
+
+        def from_the_study() -> tuple[Path, tuple[Path, ...]]:
+            again = self._driver()
+            if not interrupted:
+                again.queue.close()
+            return self._leave(again)
+
+        record, chosen = outlast(lambda: self._leave(driver), self._tell, from_the_study)
+        return Summary(record, chosen, interrupted)
+
+    def _leave(self, driver: Driver) -> tuple[Path, tuple[Path, ...]]:
+        """Write ``search.json`` and the chosen settings; returns their paths."""
+        record = export.write(self._plan, driver.studies, self._runtime.runs_root)
         settings = [export.tuned_settings(self._plan, study) for study in driver.studies]
-        chosen = [tuned.write(it, self._how.tuned_root) for it in settings if it is not None]
-        return Summary(record, tuple(chosen), interrupted)
+        root = self._options.tuned_root
+        chosen = [tuned.write(values, root) for values in settings if values is not None]
+        return record, tuple(chosen)
 
     def _driver(self) -> Driver:
         runs_root = self._runtime.runs_root
-        storage = open_storage(runs_root / self._plan.name, self._how.storage)
-        return Driver(self._plan, storage, runs_root, self._parallel(), self._show)
+        storage = open_storage(runs_root / self._plan.name, self._options.storage)
+        return Driver(self._plan, storage, runs_root, self._executor.parallel(), self._show)
 
     def _keep(self, driver: Driver) -> None:
-        """Write what the study holds, as far as it can be read, while another fault ends us."""
+        """Write what can be read of the study while another error ends the search."""
         with suppress(*OUTAGE):
             export.write(self._plan, driver.studies, self._runtime.runs_root)
 
-    def _drive(self, driver: Driver, parallel: int) -> tuple[Driver, bool]:
+    def _drive(self, driver: Driver) -> tuple[Driver, bool]:
         """Until the budget is spent; the driver at the end, and whether the user interrupted."""
         workers: Workers | None = None
         over, self._current = False, driver
@@ -171,13 +171,12 @@ class _Search:
                     break
                 self._held.check()
                 if workers is None:
-                    workers = self._workers(driver, parallel)
-                workers.keep()
-                time.sleep(workers.poll_seconds)
+                    workers = self._start()
+                workers.attend()
         except KeyboardInterrupt:
             self._console.print(workers.farewell if workers else "stopped")
             return driver, True
-        except ClaimLost as lost:
+        except LeaseLost as lost:
             raise UserError(f"{lost}; this driver leaves the search to it") from None
         finally:
             if over:
@@ -197,32 +196,22 @@ class _Search:
     def _tell(self, line: str) -> None:
         self._console.print(line, highlight=False)
 
-    def _workers(self, driver: Driver, parallel: int) -> Workers:
-        name = self._plan.name
-        if self._cluster is not None:
-            pool = SlurmPool(name, self._runtime, self._cluster)
-            self._console.print(f"SLURM: {pool.submitted} jobs submitted")
-            return pool
-        if self._how.executor == "debug":
-            return InProcess(name, self._runtime, lambda: self._step(self._current))
-        return LocalPool(name, self._runtime, parallel)
-
-    def _parallel(self) -> int:
-        if self._cluster is not None:
-            return self._cluster.max_jobs
-        if self._how.executor == "debug":
-            return 1
-        return workers_for(self._runtime, self._how.jobs)
+    def _start(self) -> Workers:
+        work = SearchWork(self._plan.name)
+        workers = self._executor.start(work, lambda: self._step(self._current))
+        if workers.started:
+            self._tell(workers.started)
+        return workers
 
     def _show(self, study: MethodStudy, trial: FrozenTrial) -> None:
         budget = study.tuning.settings.budget
-        of = f" of {budget.trials}" if budget.trials is not None else ""
-        found = ", ".join(f"{value:.4g}" for value in trial.values or ())
+        of_budget = f" of {budget.trials}" if budget.trials is not None else ""
+        values = ", ".join(f"{value:.4g}" for value in trial.values or ())
         reason = trial.user_attrs.get("failure", "")
         best = export.best_trial(study)
         so_far = f"; best {best.values[0]:.2f} % in trial {best.number}" if best else ""
         self._console.print(
-            f"{study.tuning.method} trial {trial.number}: {STATES[trial.state]} {found}{reason}"
-            f" ({study.counts.told}{of}{so_far})",
+            f"{study.tuning.method} trial {trial.number}: {STATES[trial.state]} {values}{reason}"
+            f" ({study.counts.told}{of_budget}{so_far})",
             highlight=False,
         )

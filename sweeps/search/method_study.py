@@ -22,7 +22,7 @@ from sweeps.search.trials import TrialRuns, note
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 NEVER = -1  # before the first intermediate step
 LOOK_SECONDS = 5.0
-"""A trial is looked at so often even if no file of its runs has changed: workers can die."""
+"""How often a trial is looked at although no file of its runs has changed: workers can die."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Running:
         return max(1, self.runs.open_runs())
 
     def is_unchanged(self) -> bool:
-        """Whether the runs say what they said at the last look, a moment ago."""
+        """Whether no file of the runs has changed since the last look, a moment ago."""
         signature, now = self.runs.signature(), time.monotonic()
         if signature == self._seen and now - self._looked < LOOK_SECONDS:
             return True
@@ -73,7 +73,7 @@ class MethodStudy:
         self.running: list[Running] = []
         self.counts = Counts()
         self._storage, self._runs_root, self._ended = storage, runs_root, ended
-        self._take_up()
+        self._resume()
 
     def wants_more(self) -> bool:
         """Whether the budget, or the grid, allows another trial."""
@@ -84,7 +84,9 @@ class MethodStudy:
                 return False
         if settings.budget.trials is not None:
             return asked < settings.budget.trials
-        spent = self.counts.train_seconds + sum(it.runs.train_seconds() for it in self.running)
+        spent = self.counts.train_seconds + sum(
+            running.runs.train_seconds() for running in self.running
+        )
         return spent < 3600 * (settings.budget.hours or 0.0)
 
     def ask(self) -> Running | None:
@@ -114,8 +116,8 @@ class MethodStudy:
         if finished:
             self._finish(running, TrialState.COMPLETE, values=runs.values())
 
-    def _take_up(self) -> None:
-        """Go on with what an earlier driver left."""
+    def _resume(self) -> None:
+        """Resume the trials that an earlier driver left."""
         for trial in self.study.get_trials(deepcopy=False):
             if trial.state is TrialState.WAITING:
                 continue

@@ -24,29 +24,51 @@ class StorageLost(UserError):
     """The study's database did not come back."""
 
 
+def outlast(
+    first: Callable[[], Made],
+    tell: Callable[[str], None],
+    again: Callable[[], Made] | None = None,
+    give_up_seconds: float = GIVE_UP_SECONDS,
+) -> Made:
+    """What ``first()`` gives or, where the database is gone, ``again()`` once it answers.
+
+    Raises :class:`StorageLost` as :func:`wait_for` does. Without ``again``, ``first`` is repeated.
+    """
+    try:
+        return first()
+    except OUTAGE as error:
+        return wait_for(again or first, tell, give_up_seconds, error)
+
+
 def wait_for(
     again: Callable[[], Made],
     tell: Callable[[str], None],
     give_up_seconds: float = GIVE_UP_SECONDS,
+    reason: Exception | None = None,
 ) -> Made:
     """What ``again()`` gives once the database answers; pauses double from 1 s to 30 s.
 
     Raises :class:`StorageLost` after ``give_up_seconds``.
     """
     start, pause = time.monotonic(), FIRST_PAUSE_SECONDS
-    tell(f"the study's database does not answer; waiting up to {give_up_seconds / 60:.0f} min")
+    why = "" if reason is None else f" ({_in_one_line(reason)})"
+    minutes = give_up_seconds / 60
+    tell(f"the study's database does not answer{why}; waiting up to {minutes:.0f} min")
     while True:
         try:
             made = again()
-        except (*OUTAGE, UserError) as error:
+        except OUTAGE as error:
             if time.monotonic() - start + pause > give_up_seconds:
-                reason = " ".join(str(error).split())[:300]
                 raise StorageLost(
-                    f"the study's database did not answer for {give_up_seconds:.0f} s: {reason}; "
-                    "nothing is lost: the same command goes on once it does"
+                    f"the study's database did not answer for {give_up_seconds:.0f} s: "
+                    f"{_in_one_line(error)}; nothing is lost: the same command goes on once it does"
                 ) from None
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         else:
             tell(f"the study's database answers again after {time.monotonic() - start:.0f} s")
             return made
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

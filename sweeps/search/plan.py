@@ -32,7 +32,7 @@ class Tuning:
     settings: Search
     method: str
     space: Space
-    templates: tuple[RunSpec, ...]  # one per seed, with the method's usual options
+    templates: tuple[RunSpec, ...]  # one per seed and teacher, with the usual options
 
     @cached_property
     def fingerprint(self) -> str:
@@ -64,22 +64,22 @@ class Tuning:
             section, dot, key = name.partition(".")
             if dot:
                 fields = files.merge(fields, {section: {key: value}})
-        found = []
+        specs = []
         for template in self.templates:
             values = files.merge(template.model_dump(mode="json"), {"config": fields})
-            found.append(parse(RunSpec, values, f"{self.search}, {self.method}"))
-        return tuple(found)
+            specs.append(parse(RunSpec, values, f"{self.search}, {self.method}"))
+        return tuple(specs)
 
     def defaults(self) -> dict[str, Any]:
         """The usual values of what is searched, without those outside their range."""
         config = self.templates[0].config
-        found = {}
+        defaults = {}
         for name, distribution in self.space.items():
             section, dot, key = name.partition(".")
             value = getattr(getattr(config, section), key) if dot else config.method.options[name]
             if spaces.contains(distribution, value):
-                found[name] = value
-        return found
+                defaults[name] = value
+        return defaults
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _settings(content: dict[str, Any], name: str, faults: list[str]) -> Search |
 
 def _spaces(entries: Any, faults: list[str]) -> dict[str, Space]:
     """Also of a search that has other faults, so that all are told at once."""
-    found: dict[str, Space] = {}
+    by_method: dict[str, Space] = {}
     for method, entry in entries.items() if isinstance(entries, dict) else ():
         try:
             methods.find(str(method))
@@ -171,15 +171,15 @@ def _spaces(entries: Any, faults: list[str]) -> dict[str, Space]:
         space = spaces.read(str(method), entry.get("space", spaces.TUNABLE), faults)
         both = sorted(set(space) & set(entry.get("options") or {}))
         faults += [f"{method}.{name}: is searched and fixed at the same time" for name in both]
-        found[str(method)] = space
-    return found
+        by_method[str(method)] = space
+    return by_method
 
 
 def _unsuited(settings: Search, spaces_of: Mapping[str, Space]) -> list[str]:
     """Spaces that the sampler cannot search."""
     faults, sampler = [], settings.sampler.name
     for method, space in spaces_of.items():
-        chosen = [k for k, it in space.items() if isinstance(it, CategoricalDistribution)]
+        chosen = [k for k, v in space.items() if isinstance(v, CategoricalDistribution)]
         if sampler == "grid":
             try:
                 spaces.grid(space)

@@ -1,7 +1,7 @@
 """What workers shall train now: a folder with one file per run, written by the driver alone.
 
 A run is wanted as long as its file is there. Workers take the files in the order of their names,
-share them through the runs' claims, and leave a run once its file is gone.
+share them through the runs' leases, and leave a run once its file is gone.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ class Queue:
         self._whole: dict[str, tuple[int, int]] = {}  # as they were when last compared
 
     def put(self, spec: RunSpec, order: str) -> None:
-        """Want a run; ``order`` sorts. Raises :class:`sweeps.search.trials.TestSplitRead`."""
+        """Enqueue a run; ``order`` sorts. Raises :class:`sweeps.search.trials.TestSplitRead`."""
         require_validation_only(spec)
         path = self.folder / f"{order}.{spec.run_id}.json"
         write_atomically(path, spec.model_dump_json().encode())
 
     def mend(self, wanted: Mapping[str, RunSpec]) -> None:
-        """Write anew what is not, byte for byte, the run that its name says (run id -> run)."""
+        """Rewrite files that differ from the run that their name says (run id -> run)."""
         for path in self._paths():
             spec = wanted.get(_run_id(path))
             if spec is None:
                 continue
-            found = path.stat()
-            if self._whole.get(path.name) == (state := (found.st_mtime_ns, found.st_size)):
+            status = path.stat()
+            if self._whole.get(path.name) == (
+                modified_and_size := (status.st_mtime_ns, status.st_size)
+            ):
                 continue
-            self._whole[path.name] = state
+            self._whole[path.name] = modified_and_size
             content = spec.model_dump_json().encode()
             if path.is_dir():
                 path.rename(path.with_name(f"{path.name}.damaged"))
@@ -52,23 +54,23 @@ class Queue:
             write_atomically(path, content)
 
     def discard(self, run_id: str) -> None:
-        """Want a run no longer; who trains it saves and leaves it."""
+        """Dequeue a run; its worker saves a checkpoint and stops."""
         for path in self.folder.glob(f"*.{run_id}.json"):
             path.unlink(missing_ok=True)
 
     def since(self) -> dict[str, float]:
         """Run id -> when it was queued, by the clock of the file system."""
-        found = {}
+        queued_at = {}
         for path in self._paths():
             try:
-                found[_run_id(path)] = path.stat().st_mtime
+                queued_at[_run_id(path)] = path.stat().st_mtime
             except FileNotFoundError:
                 continue
-        return found
+        return queued_at
 
     def runs(self) -> list[tuple[RunSpec, Path]]:
         """The wanted runs with their files, in order."""
-        found = []
+        wanted = []
         for path in self._paths():
             if path.name not in self._read:
                 try:
@@ -80,16 +82,16 @@ class Queue:
                         log.warning("%s is damaged; left to the driver", path)
                         self._damaged.add(path.name)
                     continue
-            found.append((self._read[path.name], path))
-        return found
+            wanted.append((self._read[path.name], path))
+        return wanted
 
     def open(self) -> None:
-        """Runs will come."""
+        """Open the queue: runs will come."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / CLOSED).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """None will: workers without a run leave."""
+        """Close the queue: no more runs will come, and workers without one leave."""
         write_atomically(self.folder / CLOSED, b"")
 
     def closed(self) -> bool:

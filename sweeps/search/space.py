@@ -63,24 +63,24 @@ def read(method: str, wanted: Any, faults: list[str]) -> Space:
     for name, text in wanted.items():
         try:
             space[str(name)] = _distribution(_field(method, str(name)), _chosen(text, name, own))
-        except SpaceFaults as found:
-            faults.extend(f"{method}.{name}: {fault}" for fault in found.faults)
+        except SpaceFaults as error:
+            faults.extend(f"{method}.{name}: {fault}" for fault in error.faults)
     return space
 
 
 def fingerprint(space: Space) -> dict[str, Any]:
     """The space as plain data, for hashes and records."""
-    return {name: json.loads(distribution_to_json(it)) for name, it in space.items()}
+    return {name: json.loads(distribution_to_json(values)) for name, values in space.items()}
 
 
 def grid(space: Space) -> dict[str, list[Any]]:
     """All values of each parameter. Raises :class:`UserError` for one that has no finite list."""
     values = {}
-    for name, it in space.items():
-        if isinstance(it, CategoricalDistribution):
-            values[name] = list(it.choices)
-        elif isinstance(it, IntDistribution) and not it.log:
-            values[name] = list(range(it.low, it.high + 1, it.step))
+    for name, distribution in space.items():
+        if isinstance(distribution, CategoricalDistribution):
+            values[name] = list(distribution.choices)
+        elif isinstance(distribution, IntDistribution) and not distribution.log:
+            values[name] = list(range(distribution.low, distribution.high + 1, distribution.step))
         else:
             raise UserError(f"{name}: sampler 'grid' needs choices, or whole numbers with a step")
     return values

@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from suite.interface.errors import UserError
 from suite.store.record import write_atomically
@@ -24,9 +24,11 @@ LOCK_SUFFIX = ".lock"  # optuna.storages.journal's
 
 
 def open_storage(folder: Path, url: str | None) -> BaseStorage:
-    """The storage at ``url``, or the journal file in ``folder``. Raises :class:`UserError`.
+    """The storage at ``url``, or the journal file in ``folder``.
 
-    The caller must be the only driver: what a killed one left half-written is mended here.
+    The caller must be the only driver: what a killed one left half-written is mended here. Raises
+    :class:`UserError` for a URL that cannot be one, and what ``outage.OUTAGE`` lists when the
+    database does not answer.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url is None:
@@ -36,7 +38,7 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(journal)))
     try:
         return get_storage(url)
-    except (ArgumentError, NoSuchModuleError, SQLAlchemyError, ImportError, ValueError) as error:
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"storage {_without_password(url)}: {reason}") from None
 
@@ -47,13 +49,13 @@ def _mend(journal: Path) -> None:
     if not journal.is_file():
         return
     content = journal.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    good = _good_bytes(whole)
-    if good < len(whole):
-        _rebuild(journal, whole, good)
-    elif len(whole) < len(content):
+    complete_lines = content[: content.rfind(b"\n") + 1]
+    good_bytes = _good_bytes(complete_lines)
+    if good_bytes < len(complete_lines):
+        _rebuild(journal, complete_lines, good_bytes)
+    elif len(complete_lines) < len(content):
         with journal.open("r+b") as file:
-            file.truncate(len(whole))
+            file.truncate(len(complete_lines))
 
 
 def _good_bytes(content: bytes) -> int:
@@ -125,12 +127,12 @@ def complete(study: Study, tuning: Tuning, trial: FrozenTrial) -> Trial:
     What was drawn before is drawn again and dropped, so that the rest is what it would have been.
     """
     study.sampler = make_sampler(tuning.settings.sampler, tuning.space, trial.number)
-    taken_up = Trial(study, trial._trial_id)
+    resumed = Trial(study, trial._trial_id)
     fixed = trial.system_attrs.get("fixed_params", {})
-    drawn_together = taken_up.relative_params
+    drawn_jointly = resumed.relative_params
     for name, distribution in tuning.space.items():
         if name not in trial.params:
-            taken_up._suggest(name, distribution)  # what study.ask does with the whole space
-        elif not (name in fixed or name in drawn_together or distribution.single()):
+            resumed._suggest(name, distribution)  # what study.ask does with the whole space
+        elif not (name in fixed or name in drawn_jointly or distribution.single()):
             study.sampler.sample_independent(study, trial, name, distribution)
-    return taken_up
+    return resumed

@@ -9,7 +9,7 @@ from typing import Any
 
 from suite.config import RunSpec
 from suite.interface.errors import UserError
-from suite.store.claims import holder
+from suite.store.lease import holder
 from suite.store.record import RecordError, RunDirectory, read_object, write_json
 from sweeps.search.experiment import Objective, Pruner
 
@@ -71,11 +71,11 @@ def note(directory: RunDirectory, study: str, number: int, state: str) -> None:
 def _noted(directory: RunDirectory) -> dict[str, Any] | None:
     """What ``trial.json`` says; None also for a damaged one, which the driver writes anew."""
     try:
-        found = read_object(directory.trial)
+        content = read_object(directory.trial)
     except RecordError:
         return None
-    known = found is not None and isinstance(found.get("number"), int) and "state" in found
-    return found if known else None
+    complete = content is not None and isinstance(content.get("number"), int) and "state" in content
+    return content if complete else None
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class TrialRuns:
     objective: Objective
 
     def directories(self) -> list[RunDirectory]:
-        """Their folders."""
+        """The folders of the runs."""
         return [RunDirectory.of(self.runs_root, s.experiment, s.run_id) for s in self.specs]
 
     def wanted(self) -> tuple[RunSpec, ...]:
@@ -103,9 +103,9 @@ class TrialRuns:
     def signature(self) -> tuple[object, ...]:
         """Changes whenever a file that says something of the runs does."""
         return tuple(
-            _changed(path)
-            for it in self.directories()
-            for path in (it.metrics, it.result, it.failure, it.path / "claim.json")
+            _modified_and_size(path)
+            for run in self.directories()
+            for path in (run.metrics, run.result, run.failure, run.path / "claim.json")
         )
 
     def open_runs(self) -> int:
@@ -114,13 +114,13 @@ class TrialRuns:
         return sum(not directory.finished() for _, directory in wanted)
 
     def finished(self) -> bool:
-        """Whether all of them are."""
+        """Whether all runs are finished."""
         return all(directory.finished() for directory in self.directories())
 
     def failure(self, queued: Mapping[str, float]) -> str | None:
         """Why a run failed after it was queued (run id -> time), None if none did."""
-        found = (failure_of(it, queued.get(it.path.name)) for it in self.directories())
-        return next((reason for reason in found if reason is not None), None)
+        reasons = (failure_of(run, queued.get(run.path.name)) for run in self.directories())
+        return next((reason for reason in reasons if reason is not None), None)
 
     def intermediate(self) -> list[tuple[int, float]]:
         """(step, accuracy in percent) so far: epochs of the first seed, or the seeds in turn."""
@@ -132,7 +132,7 @@ class TrialRuns:
 
     def values(self) -> list[float]:
         """What the trial is worth: means over the seeds, once all runs are finished."""
-        results = [(it, it.read_result() or {}) for it in self.directories()]
+        results = [(run, run.read_result() or {}) for run in self.directories()]
         accuracies = [self._final(result, directory) for directory, result in results]
         values = [_mean(accuracies)]
         if self.objective.second is not None:
@@ -141,7 +141,7 @@ class TrialRuns:
 
     def train_seconds(self) -> float:
         """Training so far, over all runs."""
-        last = [rows[-1]["seconds"] for it in self.directories() if (rows := it.read_metrics())]
+        last = [rows[-1]["seconds"] for run in self.directories() if (rows := run.read_metrics())]
         return float(sum(last))
 
     def _finished_first(self) -> Iterable[float]:
@@ -157,14 +157,14 @@ class TrialRuns:
         return value
 
 
-def _changed(path: Path) -> tuple[int, int] | None:
+def _modified_and_size(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return status.st_mtime_ns, status.st_size
 
 
 def _mean(values: Iterable[float]) -> float:
-    found: Sequence[float] = list(values)
-    return sum(found) / len(found)
+    numbers: Sequence[float] = list(values)
+    return sum(numbers) / len(numbers)

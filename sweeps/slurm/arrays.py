@@ -18,7 +18,7 @@ class Array:
     """What one sbatch submits."""
 
     tasks: tuple[Task, ...]
-    after: str | None = None  # the job that trains the teacher of all these runs
+    after: str | None = None  # the job that trains the teacher of all these runs; "1:2" of several
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Lane:
 
 def teacher_arrays(teachers: Sequence[RunSpec], max_size: int) -> list[Array]:
     """A job for each teacher, so that its students wait for it alone."""
-    return [Array(some) for some in _pieces([(spec,) for spec in teachers], max_size)]
+    return [Array(tasks) for tasks in _pieces([(spec,) for spec in teachers], max_size)]
 
 
 def student_arrays(
@@ -48,9 +48,9 @@ def student_arrays(
     for spec in students:
         groups.setdefault(awaited(spec), []).append(spec)
     return [
-        Array(some, after)
+        Array(tasks, after)
         for after, runs in groups.items()
-        for some in _pieces(_pieces(runs, runs_per_job), max_size)
+        for tasks in _pieces(_pieces(runs, runs_per_job), max_size)
     ]
 
 
@@ -59,10 +59,10 @@ def lanes(arrays: Sequence[Array], max_jobs: int) -> list[Lane]:
     if not arrays:
         return []
     filled: list[list[Array]] = [[] for _ in range(min(len(arrays), max_jobs))]
-    for array in sorted(arrays, key=lambda it: -len(it.tasks)):
+    for array in sorted(arrays, key=lambda array: -len(array.tasks)):
         min(filled, key=_size).append(array)
-    shares = _shares([_size(some) for some in filled], max_jobs)
-    return [Lane(tuple(some), share) for some, share in zip(filled, shares, strict=True)]
+    shares = _shares([_size(members) for members in filled], max_jobs)
+    return [Lane(tuple(members), share) for members, share in zip(filled, shares, strict=True)]
 
 
 def _size(arrays: Sequence[Array]) -> int:

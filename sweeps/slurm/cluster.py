@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -12,9 +12,7 @@ from suite.device import limits
 from suite.interface.errors import UserError
 from suite.yaml_input import load_mapping
 from sweeps.plan import files
-from sweeps.slurm.jobs import available
 
-Executor = Literal["auto", "debug", "local", "slurm"]
 OWN = Path("~/.config/dskd-bench/cluster.yaml")
 SIGNAL_SECONDS = 120  # before its time limit, a job is told to save and asks to be requeued
 
@@ -33,6 +31,9 @@ class Cluster(Closed):
     """At least 15: submitit takes shorter jobs for timed out as soon as they are preempted."""
     max_jobs: int = Field(32, ge=1)
     runs_per_job: int = Field(4, ge=1)
+    share_jobs_with_group: bool = False
+    """Whether members of the folder's group may come into ``runs/jobs`` and the copies of the code,
+    so that several people submit over one run store. They can then run code as each other."""
     setup: list[str] = []
     extra: dict[str, Any] = {}
 
@@ -72,9 +73,9 @@ class Cluster(Closed):
         return {key: value for key, value in (wanted | further).items() if value is not None}
 
     def check(self, runtime: Runtime) -> None:
-        """Raise :class:`UserError` for more threads or processes than a job gets room for.
+        """Raise :class:`UserError` for more threads or processes than a job has room for.
 
-        How many GPUs and nodes there are, SLURM itself says.
+        The numbers of GPUs and nodes are left to SLURM.
         """
         most = {
             "--threads": (runtime.threads or 1, self.cpus),
@@ -91,23 +92,3 @@ class Cluster(Closed):
     def gpus_of(self, runtime: Runtime) -> int:
         """GPUs of each node of a job."""
         return 0 if runtime.accelerator == "cpu" else max(self.gpus, runtime.devices)
-
-
-def choose(executor: Executor, path: Path | None, jobs: int | None) -> Cluster | None:
-    """What SLURM jobs ask for, at most ``jobs`` at a time; None where this machine trains."""
-    limits.check_jobs(jobs)
-    given = None if path is None else Cluster.load(path)  # checked also where nothing needs it
-    if executor != "slurm" and not (executor == "auto" and available()):
-        return None
-    cluster = given or Cluster.load(None)
-    return cluster if jobs is None else cluster.model_copy(update={"max_jobs": jobs})
-
-
-def room(cluster: Cluster | None, runtime: Runtime) -> int | None:
-    """Bytes of the device that trains; None for a cluster's GPUs, which only the jobs will see."""
-    from suite.device.memory import of_device
-    from suite.train.build import device_of
-
-    if cluster is None:
-        return of_device(device_of(runtime))
-    return None if cluster.gpus_of(runtime) else cluster.memory_gb * 2**30

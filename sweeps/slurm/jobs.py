@@ -66,16 +66,35 @@ def add(runs_root: Path, experiment: str, jobs: Iterable[Job]) -> None:
 
 def read(runs_root: Path, experiment: str = "*") -> list[Job]:
     """The jobs of an experiment, or of all, oldest first."""
-    found = []
-    for path in runs_root.glob(f"{experiment}/{LEDGER}"):
-        for line in path.read_bytes().splitlines():
-            job = _parse(line, path.parent.name)
-            found += [job] if job is not None else []
-    return sorted(found, key=lambda job: job.since)
+    noted = [
+        _parse(line, path.parent.name)
+        for path in runs_root.glob(f"{experiment}/{LEDGER}")
+        for line in path.read_bytes().splitlines()
+    ]
+    return sorted(filter(None, noted), key=lambda job: job.since)
+
+
+def faults(runs_root: Path, experiment: str) -> list[str]:
+    """One line when the experiment's list of jobs has damaged lines, else empty.
+
+    Jobs whose lines are damaged are in SLURM all the same and can be found there by their names;
+    leases keep their runs from being trained twice.
+    """
+    path = runs_root / experiment / LEDGER
+    if not path.is_file():
+        return []
+    lines = enumerate(path.read_bytes().splitlines(), 1)
+    damaged = [str(i) for i, line in lines if line and _parse(line, experiment) is None]
+    if not damaged:
+        return []
+    return [
+        f"damaged: {path}, line {', '.join(damaged)}: these jobs are not shown by status and not "
+        f"ended by cancel; squeue --me lists those called {PREFIX} {experiment} ..."
+    ]
 
 
 def _parse(line: bytes, experiment: str) -> Job | None:
-    """None for an empty or torn line. Older lines have no name: all jobs had the same."""
+    """None for an empty or torn line. Older lines lack a name: all jobs then had the same one."""
     try:
         row = json.loads(line)
         job = Job(**{**row, "runs": tuple(row["runs"])})
@@ -107,6 +126,12 @@ def queued(jobs: Sequence[Job]) -> dict[str, str]:
     return _states_of(jobs, [line.split("|", 3) for line in lines])
 
 
+def still_queued(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that are still in SLURM's queue. Raises :class:`SlurmSilent`."""
+    states = queued(jobs)
+    return [job for job in jobs if job.id in states]
+
+
 def _states_of(jobs: Sequence[Job], rows: Iterable[Sequence[str]]) -> dict[str, str]:
     """Id -> state of those whose id, user and name SLURM knows; rows: id, state, user, name."""
     known = {(row[0], *row[2:]): row[1] for row in rows if len(row) == 4}
@@ -129,9 +154,9 @@ def ended(jobs: Sequence[Job]) -> dict[str, str]:
     rows: list[list[str]] = []
     ids = sorted({job.id.partition("_")[0] for job in jobs})
     for start in range(0, len(ids), AT_ONCE):
-        some = ",".join(ids[start : start + AT_ONCE])
+        batch = ",".join(ids[start : start + AT_ONCE])
         try:
-            text = _ask("sacct", "-X", "-n", "-P", "-o", "JobID,State,User,JobName", "-j", some)
+            text = _ask("sacct", "-X", "-n", "-P", "-o", "JobID,State,User,JobName", "-j", batch)
         except SlurmSilent:
             continue
         rows += [line.split("|", 3) for line in text.splitlines()]

@@ -7,35 +7,68 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from suite.interface.errors import UserError
 from suite.store.provenance import GIT_NOTE, git_state
 from suite.store.record import write_json
 from sweeps.slurm.private import private
 
 PACKAGES = ("suite", "baselines", "sweeps", "analysis")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-
-
 OURS = Path(__file__).resolve().parents[2]
 """Where the packages lie that this process runs."""
 
 
-def take(experiment: Path, root: Path = OURS) -> Path:
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of the code, and what it must be."""
+
+    folder: Path
+    sha256: str
+
+    def verify(self) -> None:
+        """Raise :class:`UserError` unless this process runs the copy, and it is what it was.
+
+        Every file counts, so that none is taken from elsewhere in place of one that is gone.
+        """
+        if self.folder.resolve() != OURS:
+            raise UserError(f"the code of {self.folder} is gone: {OURS} was imported in its place")
+        if content_hash(self.folder) != self.sha256:
+            raise UserError(
+                f"the code in {self.folder} was changed after the jobs were submitted; submit them "
+                "again, from a new copy"
+            )
+
+    def shell_setup(self) -> list[str]:
+        """Shell lines after which Python imports the copy: not the working folder, not an install.
+
+        What ``PYTHONPATH`` holds stays behind it: modules of a cluster put their torch there.
+        """
+        path = shlex.quote(str(self.folder))
+        return [
+            f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+            "export PYTHONSAFEPATH=1",
+        ]
+
+
+def take(experiment: Path, root: Path = OURS, *, group: bool = False) -> Snapshot:
     """Copy the packages under ``root`` to ``experiment/source/<hash>/``, once per content.
 
-    A copy that was changed since is left to the jobs that run from it; a new one lies beside it.
+    A copy that was changed since is left to the jobs that run from it, which refuse it; a new one
+    lies beside it. ``group`` as in :func:`sweeps.slurm.private.private`.
     """
-    wanted = content_hash(root)
-    place = private(experiment / "source") / wanted[:16]
+    sha256 = content_hash(root)
+    folder = private(experiment / "source", group=group) / sha256[:16]
     for number in count(2):
-        if not place.is_dir():
+        if not folder.is_dir():
             break
-        if content_hash(place) == wanted:
-            return place
-        place = place.with_name(f"{wanted[:16]}-{number}")
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as scratch:
+        if content_hash(folder) == sha256:
+            return Snapshot(folder, sha256)
+        folder = folder.with_name(f"{sha256[:16]}-{number}")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
         copy = Path(scratch) / "copy"
         for package in PACKAGES:
             shutil.copytree(
@@ -43,11 +76,11 @@ def take(experiment: Path, root: Path = OURS) -> Path:
             )
         write_json(copy / GIT_NOTE, git_state())
         try:
-            copy.rename(place)
+            copy.rename(folder)
         except OSError:  # another launcher was quicker with the same content
-            if not place.is_dir():
+            if not folder.is_dir():
                 raise
-    return place
+    return Snapshot(folder, sha256)
 
 
 def content_hash(root: Path) -> str:
@@ -62,6 +95,8 @@ def content_hash(root: Path) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     """The files below a folder that :func:`take` copies; links count as what they lead to."""
+    if not folder.is_dir():
+        return
     names = [path.name for path in folder.iterdir()]
     for name in set(names) - LEFT_OUT(str(folder), names):
         path = folder / name
@@ -69,9 +104,3 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from _files(path)
         elif path.is_file():
             yield path
-
-
-def shell_setup(place: Path) -> list[str]:
-    """Shell lines after which Python imports the copy: not the working folder, not an install."""
-    path = shlex.quote(str(place))
-    return [f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"', "export PYTHONSAFEPATH=1"]

@@ -1,122 +1,103 @@
-"""A worker trains runs from a list, one pack after the other, sharing it with other workers."""
+"""A worker takes groups of runs and trains them, one group after the other."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from suite.config import RunSpec, Runtime
 from suite.interface.errors import UserError
-from suite.store.claims import Claim, ClaimLost, claim
-from suite.store.states import State, directory_of, state_of
-from suite.tracking import Follower
+from suite.store.lease import Lease, LeaseLost, acquire
+from suite.store.states import directory_of
+from suite.tracking import Uploader
+from sweeps.workers.source import Source
 
-POLL_SECONDS = 0.3
+FIRST_PAUSE_SECONDS = 0.05
+"""Doubled, while there is nothing to do, up to:"""
+LONGEST_PAUSE_SECONDS = 0.5
+SHARED_PAUSE_SECONDS = 5.0
+"""of a scheduler's job: many ask one file system."""
 log = logging.getLogger(__name__)
 
-Run = Callable[[RunSpec, Runtime, Callable[[], bool]], None]
-RunPacked = Callable[[Sequence[RunSpec], Runtime, Callable[[], bool]], Mapping[RunSpec, Exception]]
-"""Trains runs side by side; returns those that failed."""
+Train = Callable[[Sequence[RunSpec], Runtime, Callable[[], bool]], Mapping[RunSpec, Exception]]
+"""Trains a group of runs side by side; returns those that failed. One run is a group of one."""
 Announce = Callable[[Path], None]
 """Told the directory of every run that starts."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Worker:
-    """Trains whatever is ready of a list of runs until nothing is left to train or to wait for."""
+    """Trains what its source has ready, until the source ends or ``should_stop()``."""
 
-    specs: Sequence[RunSpec]
+    source: Source
     runtime: Runtime
-    since: float  # failures before this time do not count
     should_stop: Callable[[], bool]
-    run: Run
+    train: Train
     announce: Announce
     job: str | None = None  # the scheduler's id of the job this worker is
-    run_packed: RunPacked | None = None  # None: every run alone
-    patience_seconds: float = math.inf  # to watch others train before leaving the runs to them
-    _gone_wrong: set[RunSpec] = field(default_factory=set, init=False)
 
     def work(self) -> None:
-        """Raises :class:`Interrupted` (from ``run``) once ``should_stop()`` is true."""
-        open_runs = list(self.specs)
-        busy = time.monotonic()
+        """Train until the source is empty or ``should_stop()``; a run under way is saved first."""
+        longest = LONGEST_PAUSE_SECONDS if self.job is None else SHARED_PAUSE_SECONDS
+        last_trained, pause = time.monotonic(), FIRST_PAUSE_SECONDS
         while not self.should_stop():
-            states = {spec: self._state(spec) for spec in open_runs}
-            open_runs = [spec for spec, state in states.items() if state is not State.FINISHED]
-            ready = [spec for spec in open_runs if states[spec] is State.READY]
-            if any(self._try(group) for group in self._groups(ready)):
-                busy = time.monotonic()
-                continue
-            waits = {State.RUNNING, State.WAITING} & set(states.values())
-            if not ready and not waits:
+            groups = self.source.ready(time.monotonic() - last_trained)
+            if groups is None:
                 return
-            if time.monotonic() - busy > self.patience_seconds:
-                log.info("others train what is left")
-                return
-            time.sleep(POLL_SECONDS)
+            if self.train_first(groups):
+                last_trained, pause = time.monotonic(), FIRST_PAUSE_SECONDS
+            else:
+                time.sleep(pause)
+                pause = min(2 * pause, longest)
 
-    def _state(self, spec: RunSpec) -> State:
-        state = state_of(spec, self.runtime.runs_root, self.since)
-        return State.FAILED if state is State.READY and spec in self._gone_wrong else state
+    def train_first(self, groups: Iterable[Sequence[RunSpec]]) -> bool:
+        """Train the first group that others have not taken entirely; False if there is none."""
+        return any(self._train(group) for group in groups)
 
-    def _groups(self, ready: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
-        if self.run_packed is None:
-            return ([spec] for spec in ready)
-        return packs(ready, self.runtime)
-
-    def _try(self, group: Sequence[RunSpec]) -> bool:
-        """Claim and train what others have not claimed of a group; False if that is nothing."""
+    def _train(self, group: Sequence[RunSpec]) -> bool:
         from suite.train.run import Interrupted
 
-        with ExitStack() as claims:
-            held: dict[RunSpec, Claim] = {}
+        with ExitStack() as leases:
+            held: dict[RunSpec, Lease] = {}
             for spec in group:
-                try:
-                    mine = claim(directory_of(spec, self.runtime.runs_root).path, self.job)
-                except Exception as error:  # noqa: BLE001  (recorded; the other runs go on)
-                    self._note_failure(spec, error)
-                    continue
-                if mine is not None:
-                    held[spec] = claims.enter_context(mine)
+                lease = self._acquire(spec)
+                if lease is not None:
+                    held[spec] = leases.enter_context(lease)
             if not held:
                 return False
             for spec in held:
                 self.announce(directory_of(spec, self.runtime.runs_root).path)
             try:
-                failures = self._train(list(held), _stop_or_lost(held.values(), self.should_stop))
-            except Interrupted:
-                raise
-            except ClaimLost as lost:
+                failures = self.train(list(held), self.runtime, lambda: self._must_stop(held))
+            except Interrupted as stop:
+                log.info("%s", stop)
+            except LeaseLost as lost:
                 log.warning("%s", lost)
-                return True
-            for spec, failure in failures.items():
-                self._note_failure(spec, failure)
+            else:
+                for spec, failure in failures.items():
+                    self._note_failure(spec, failure)
         return True
 
-    def _train(
-        self, specs: Sequence[RunSpec], stop: Callable[[], bool]
-    ) -> Mapping[RunSpec, Exception]:
-        """Train these runs; returns those that failed, with the reason."""
-        from suite.train.run import Interrupted
-
-        if len(specs) > 1 and self.run_packed is not None:
-            return self.run_packed(specs, self.runtime, stop)
+    def _acquire(self, spec: RunSpec) -> Lease | None:
         try:
-            self.run(specs[0], self.runtime, stop)
-        except (Interrupted, ClaimLost):
-            raise
+            return acquire(directory_of(spec, self.runtime.runs_root).path, self.job)
         except Exception as error:  # noqa: BLE001  (recorded; the other runs go on)
-            return {specs[0]: error}
-        return {}
+            self._note_failure(spec, error)
+            return None
+
+    def _must_stop(self, held: Mapping[RunSpec, Lease]) -> bool:
+        """Asked after every optimizer step. Raises :class:`LeaseLost`."""
+        for lease in held.values():
+            lease.check()
+        return self.should_stop() or not self.source.wants(list(held))
 
     def _note_failure(self, spec: RunSpec, error: Exception) -> None:
-        self._gone_wrong.add(spec)
+        self.source.drop(spec)
         log.warning("%s seed %d failed: %s", spec.label, spec.config.seed, error)
         try:
             directory_of(spec, self.runtime.runs_root).write_failure(error)
@@ -124,33 +105,12 @@ class Worker:
             log.warning("%s", unwritten)
 
 
-def packs(specs: Sequence[RunSpec], runtime: Runtime) -> Iterator[list[RunSpec]]:
-    """Runs to train side by side: those that can share a pack, as many as may."""
-    from suite.train.pack import at_once, shared
-
-    groups: dict[Hashable, list[RunSpec]] = {}
-    for spec in specs:
-        groups.setdefault(shared(spec.config), []).append(spec)
-    for group in groups.values():
-        size = at_once(group[0].config, runtime)
-        yield from (group[first : first + size] for first in range(0, len(group), size))
-
-
-def _stop_or_lost(claims: Collection[Claim], should_stop: Callable[[], bool]) -> Callable[[], bool]:
-    def stop() -> bool:
-        for held in claims:
-            held.check()
-        return should_stop()
-
-    return stop
-
-
 @contextmanager
-def mirror(runtime: Runtime) -> Iterator[Announce]:
-    """A process beside the worker that mirrors its runs to W&B, if the runtime wants it."""
+def uploading(runtime: Runtime) -> Iterator[Announce]:
+    """A process beside the worker that sends its runs to a tracker, if the runtime wants one."""
     if runtime.tracker == "none":
         yield lambda _: None
         return
-    log_file = runtime.runs_root / "jobs" / f"wandb-{os.getpid()}.log"
-    with Follower(log_file) as follower:
-        yield follower.follow
+    log_file = runtime.runs_root / "jobs" / f"{runtime.tracker}-{os.getpid()}.log"
+    with Uploader(log_file, runtime.tracker) as uploader:
+        yield uploader.watch

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from suite.names import run_id_of
+
 SOURCE = "a" * 64
 FINAL = {"scratch": 88.0, "kd": 91.0, "fitnet": 90.2, "crd": 91.6, "dkd": 92.4, "dskd": 92.1}
 """Expected final accuracy of the made-up methods; others get 90."""
@@ -33,6 +35,10 @@ class Store:
     splits: tuple[str, ...] = ("val", "test")
     """What runs are evaluated on."""
     entries: list[dict[str, Any]] = field(default_factory=list)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Run id -> its configuration."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """Run id -> what its made-up numbers follow from."""
 
     @property
     def manifest(self) -> Path:
@@ -46,9 +52,12 @@ class Store:
         recipe = more.pop("recipe", "digits")
         teacher, student = more.pop("models", None) or [f"net_{name}" for name in pair.split("/")]
         salt = more.pop("salt", "")
+        teacher_seed = more.pop("teacher_seed", None)
         text = f"{label} {seed} {student} {recipe} {salt}" + ("" if method == "scratch" else pair)
-        run_id = hashlib.sha256(text.encode()).hexdigest()[:16]
+        text += f" {teacher_seed}" if teacher_seed else ""
         taught = method != "scratch"
+        config = self._config(student, method, seed, more.pop("options", {}), text=text)
+        run_id = self._known(config, text)
         entry = {
             "run_id": run_id,
             "directory": f"{self.experiment}/{run_id}",
@@ -60,15 +69,34 @@ class Store:
             "pair": pair,
             "recipe": recipe,
             "seed": seed,
-            "teacher_run_id": self.teacher_id(teacher) if taught else None,
+            "teacher_run_id": self.teacher_id(teacher, teacher_seed) if taught else None,
+            "teacher_seed": teacher_seed,
             "tuned": more.pop("tuned", None),
+            "chosen_on": more.pop("chosen_on", None),
         }
         self.entries.append(entry)
         return entry
 
-    @staticmethod
-    def teacher_id(name: str) -> str:
-        return hashlib.sha256(name.encode()).hexdigest()[:16]
+    def teacher_id(self, name: str, seed: int | None = None) -> str:
+        text = f"{name} {seed}" if seed else name
+        return self._known(self._config(name, "scratch", seed or 0, {}), text)
+
+    def _config(
+        self, student: str, method: str, seed: int, options: dict[str, Any], **more: Any
+    ) -> dict[str, Any]:
+        return {
+            "data": {"name": self.dataset, "train_split": "train", "train_limit": None},
+            "student": {"name": student, "options": {}},
+            "method": {"name": method, "options": options},
+            "train": {"epochs": self.epochs, "batch_size": 64},
+            "seed": seed,
+            **more,
+        }
+
+    def _known(self, config: dict[str, Any], text: str) -> str:
+        run_id = run_id_of(config)
+        self.configs[run_id], self.texts[run_id] = config, text
+        return run_id
 
     def add_teacher(self, name: str, recipe: str = "digits") -> dict[str, Any]:
         run_id = self.teacher_id(name)
@@ -91,23 +119,15 @@ class Store:
     def path(self, entry: dict[str, Any]) -> Path:
         return self.root / entry["directory"]
 
-    def start(self, entry: dict[str, Any], **config: Any) -> Path:
+    def start(self, entry: dict[str, Any]) -> Path:
         """Write ``config.json``."""
         folder = self.path(entry)
         folder.mkdir(parents=True, exist_ok=True)
         content = {
-            "config": {
-                "data": {"name": self.dataset, "train_split": "train", "train_limit": None},
-                "student": {"name": entry["student"], "options": {}},
-                "method": {"name": entry["method"], "options": config.pop("options", {})},
-                "train": {"epochs": self.epochs, "batch_size": 64},
-                "seed": entry["seed"],
-            },
+            "config": self.configs[entry["run_id"]],
             **{key: entry[key] for key in ("role", "label", "recipe")},
             "experiment": entry["directory"].split("/")[0],
         }
-        for section, values in config.items():
-            content["config"][section] |= values
         (folder / "config.json").write_text(json.dumps(content))
         return folder
 
@@ -115,7 +135,7 @@ class Store:
         self, entry: dict[str, Any], epochs: int, final: float | None = None
     ) -> list[dict[str, Any]]:
         """Write ``metrics.jsonl`` up to an epoch; returns the rows."""
-        rng = np.random.default_rng(_number(entry))
+        rng = np.random.default_rng(self._number(entry))
         goal = final if final is not None else FINAL.get(entry["method"], 90.0)
         goal += 0.0 if final is not None else 0.45 * rng.standard_normal()
         rows = []
@@ -232,7 +252,7 @@ class Store:
 
         Classes on a sphere; the student is a noisy linear image of it.
         """
-        rng = np.random.default_rng(_number(entry))
+        rng = np.random.default_rng(self._number(entry))
         shared = np.random.default_rng(7)  # the teacher is the same in all runs
         centres = 2.0 * shared.standard_normal((self.classes, teacher_width))
         mixing = rng.standard_normal((teacher_width, student_width)) / math.sqrt(teacher_width)
@@ -260,20 +280,23 @@ class Store:
                 }
             if entry["method"] == "dskd":
                 arrays[f"{split}/inspect/original"] = (blurred @ mixing).astype(np.float32)
-                denoised = 0.75 * teacher + 0.25 * blurred
-                arrays[f"{split}/inspect/denoised"] = (denoised @ mixing).astype(np.float32)
+                arrays[f"{split}/inspect/denoised"] = (0.9 * blurred @ mixing).astype(np.float32)
+                virtual = 0.75 * teacher + 0.25 * blurred
+                arrays[f"{split}/inspect/virtual_teacher"] = (virtual @ mixing).astype(np.float32)
                 steps = np.linspace(2.0, 0.4, 6) + 0.3 * rng.random((images, 6))
                 arrays[f"{split}/inspect/trajectory_nll"] = steps.astype(np.float32)
                 if split == "heldout":
                     shares = np.linspace(0.0, 1.0, 6)[:, None, None]
-                    mixed = (1 - shares) * (2 * blurred - teacher) + shares * denoised
+                    mixed = (1 - shares) * (2 * blurred - teacher) + shares * virtual
                     trajectory = (mixed @ mixing).transpose(1, 0, 2)
                     arrays[f"{split}/inspect/trajectory"] = trajectory.astype(np.float32)
         if epoch is None:
             np.savez(self.path(entry) / "features.npz", allow_pickle=False, **arrays)
             return
-        changing = ("run_id", "student_pooled", "original", "denoised")
-        arrays = {name: it for name, it in arrays.items() if name.rpartition("/")[2] in changing}
+        changing = ("run_id", "student_pooled", "original", "denoised", "virtual_teacher")
+        arrays = {
+            name: array for name, array in arrays.items() if name.rpartition("/")[2] in changing
+        }
         np.savez(self.path(entry) / f"features-{epoch:04d}.npz", allow_pickle=False, **arrays)
 
     def fail(
@@ -291,6 +314,9 @@ class Store:
             "time": "2026-01-01T00:05:00+00:00",
         }
         (self.path(entry) / "failure.json").write_text(json.dumps(failure))
+
+    def _number(self, entry: dict[str, Any]) -> int:
+        return int(hashlib.sha256(self.texts[entry["run_id"]].encode()).hexdigest()[:8], 16)
 
     def write_manifest(self) -> Path:
         self.manifest.parent.mkdir(parents=True, exist_ok=True)
@@ -319,7 +345,3 @@ def digits(
             store.finish(store.add(label, seed), features=features)
     store.write_manifest()
     return store
-
-
-def _number(entry: dict[str, Any]) -> int:
-    return int(entry["run_id"][:8], 16)

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from analysis.feature_gap import gap
-from analysis.plots.trajectory import health_figure
-from analysis.report.figures import PANELS, Pictures
+from analysis.plots.column import PANELS
+from analysis.plots.health import health_figure
+from analysis.report.figures import Pictures
 from analysis.runs.collect import collect
 from analysis.runs.grid import Grid
 
@@ -23,7 +24,9 @@ def test_titles_and_captions_name_the_networks(store, tmp_path):
         store.finish(store.add(label, 0, models=models), features=False)
     pictures = pictures_of(store, tmp_path)
     head = "cifar_resnet32x4 → cifar_resnet8x4 (teacher → student): "
-    assert all(picture.caption.startswith(head) for picture in pictures.values())
+    curves = pictures["curves"].caption()
+    assert curves.startswith(f"{head}accuracy on the test split over training: ")
+    assert "2 runs of 2 methods, seed 0" in curves
     figure = pictures["curves"].draw()
     title = figure.axes[0].get_title()
     assert title.split() == ["cifar_resnet32x4", "→", "cifar_resnet8x4:", "test", "accuracy"]
@@ -43,11 +46,21 @@ def test_two_columns_of_the_same_networks_are_told_apart(store):
 
 
 @pytest.mark.parametrize("stem", ["embedding", "densities", "trajectory"])
-def test_methods_that_a_figure_leaves_out_are_named(store, tmp_path, stem):
+def test_captions_say_which_images_and_classes_and_which_methods_are_left_out(
+    store, tmp_path, stem
+):
     for number in range(PANELS + 2):
-        store.finish(store.add(f"method{number}", 0), features=False)
-    caption = pictures_of(store, tmp_path)[stem].caption
-    assert caption.endswith("Not drawn, beyond 12 methods: method12, method13.")
+        store.finish(store.add(f"method{number}", 0), features=number == 0)
+    caption = pictures_of(store, tmp_path)[stem].caption()
+    assert "300 held-out images of 10 classes, first seed" in caption
+    assert "Not drawn, beyond 12 methods: method12, method13." in caption
+
+
+def test_the_embedding_says_which_of_twenty_classes_are_numbered(store, tmp_path):
+    store.classes = 20
+    store.finish(store.add("kd", 0))
+    caption = pictures_of(store, tmp_path)["embedding"].caption()
+    assert "10 of 20 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)" in caption
 
 
 def test_health_figures_of_many_orders_have_a_logarithmic_axis_and_name_the_method():

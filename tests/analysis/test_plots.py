@@ -7,9 +7,12 @@ import pytest
 
 from analysis.plots import cost, densities, ranks, style
 from analysis.plots.curves import training_curves
-from analysis.plots.gaps import gap_over_epochs
+from analysis.plots.forms.limits import window
+from analysis.plots.gap import gap_per_method
+from analysis.plots.gap_accuracy import gap_against_accuracy
+from analysis.plots.gap_epochs import gap_over_epochs
 from analysis.plots.sensitivity import sensitivity
-from analysis.plots.trajectory import denoising_trajectory
+from analysis.plots.trajectory import denoising_trajectory, trajectory_distance
 from analysis.statistics import stats
 
 
@@ -79,10 +82,61 @@ def test_a_curve_of_fewer_runs_than_expected_says_so(axes):
     assert [text.get_text() for text in axes.texts] == ["kd (1/3)"]
 
 
-def test_the_gap_over_epochs_is_a_mean_over_runs_with_denoised_features_dashed(axes):
+def test_one_far_off_row_does_not_flatten_an_axis_and_an_even_spread_is_whole():
+    limits = window([0.70, 0.72, 0.74, 0.71, 50.0])
+    assert 0.69 < limits.low < 0.70
+    assert 0.74 < limits.high < 0.75
+    assert (limits.side(50.0), limits.side(0.7), limits.clip(50.0)) == ("high", "", limits.high)
+    assert window([1.0, 2.0, 3.0, 4.0]).high > 4.0
+    assert window([0.7, 0.7, 0.7, 0.75]).high > 0.75  # equal rows do not make a near one far off
+    assert window([float("nan")]) == (0.0, 1.0)
+    alone = window([0.15], [0.6, 0.3, 0.15])  # one row: all of its values are seen
+    assert alone.low < 0.15
+    assert alone.high > 0.6
+
+
+def gap_rows(**means):
+    rows = [
+        (label, "student", f"{label}{seed}", seed, mean + 0.001 * seed, 0.005)
+        for label, mean in means.items()
+        for seed in (0, 1, 2)
+    ]
+    return pd.DataFrame(rows, columns=["label", "view", "run_id", "seed", "cka", "cka/image_sd"])
+
+
+def test_a_collapsed_row_of_the_gap_is_an_arrow_with_its_value(axes):
+    frame = gap_rows(kd=0.7, dkd=0.72, crd=0.75, broken=-9.0)
+    gap_per_method(axes, frame, "cka", ["kd", "dkd", "crd", "broken"])
+    assert axes.get_xlim()[0] > 0.6
+    assert [text.get_text() for text in axes.texts] == ["−9"]
+    arrows = [line for line in axes.lines if line.get_marker() == "<"]
+    rows = {float(line.get_ydata()[0]) for line in arrows}
+    assert {row for row in rows if row > 2} == {3.0, 3.09}  # the mean, its runs
+
+
+def test_an_interval_that_is_cut_ends_in_an_arrow_and_runs_are_rings_below_the_mean(axes):
+    frame = gap_rows(kd=0.7, dkd=0.76).assign(**{"cka/image_sd": 0.5})
+    gap_per_method(axes, frame, "cka", ["kd", "dkd"])
+    shapes = [line.get_marker() for line in axes.lines]
+    assert shapes.count("<") == shapes.count(">") == 2
+    rings = [line for line in axes.lines if line.get_markersize() == 1.8]
+    assert {round(float(line.get_ydata()[0]) % 1, 2) for line in rings} == {0.09}
+    assert rings[0].get_gid() == "mark|kd|kd0|seed%200"
+
+
+def test_a_method_that_does_not_learn_leaves_accuracy_axes_readable(axes):
+    points = gap_rows(kd=0.7, dkd=0.72, crd=0.75, broken=0.71)
+    points["accuracy"] = [90.0, 90.5, 91, 92, 91, 91, 91.5, 91, 92, 5, 5, 5]
+    style_of = dict.fromkeys(points["label"], "black"), style.markers(list(set(points["label"])))
+    gap_against_accuracy(axes, points, "cka", *style_of)
+    assert axes.get_ylim()[0] > 85
+    assert [text.get_text() for text in axes.texts] == ["5"]
+
+
+def test_the_gap_over_epochs_is_a_mean_over_runs_and_the_line_tells_the_view(axes):
     rows = [
         ("dskd", view, epoch, f"r{seed}", 1.0 / epoch + seed + shift)
-        for view, shift in (("student", 0.0), ("denoised", -0.5))
+        for view, shift in (("student", 0.0), ("virtual_teacher", -0.5))
         for epoch in (1, 2)
         for seed in (0, 2)
     ]
@@ -133,13 +187,14 @@ def test_time_axes_have_ticks_people_think_in(low, high, inside):
     assert cost.nice_seconds(low, high) == inside
 
 
-def test_lines_of_one_colour_differ_by_their_marker():
-    labels = [f"method {i}" for i in range(15)]
+def test_lines_differ_without_colours_up_to_four_and_with_them_always():
+    labels = ["scratch", "crd", "fitnet", *(f"method {i}" for i in range(21))]
     colours = style.colours(labels)
     looks = [style.line(colours, label) for label in labels]
-    assert len({(look["color"], look.get("marker")) for look in looks}) == len(labels)
-    assert "marker" not in looks[0]
-    assert style.line(colours, labels[0], marked=True)["marker"]
+    assert len({look["ls"] for look in looks[:4]}) == 4
+    assert len({(look["color"], look["ls"], look.get("marker")) for look in looks}) == len(labels)
+    marked = [style.line(colours, label, marked=True)["marker"] for label in labels[:12]]
+    assert len(set(marked)) == 12
 
 
 def test_times_are_written_in_their_unit():
@@ -169,3 +224,11 @@ def test_the_trajectory_is_the_mean_probability(axes):
     nats = -np.log(np.array([[0.2, 0.5], [0.4, 0.9]]))
     denoising_trajectory(axes, {"dskd": nats}, {"dskd": "red"})
     assert axes.lines[0].get_ydata() == pytest.approx([0.3, 0.7])
+
+
+def test_the_steps_of_a_trajectory_that_fly_off_are_named(axes):
+    distances = {"a": [0.5, 0.2], "b": [0.4, 0.21], "c": [0.4, 0.19], "wild": [9.0, 90.0]}
+    trajectory_distance(
+        axes, {k: np.array(v) for k, v in distances.items()}, style.colours(list(distances))
+    )
+    assert "↑ wild 90" in {text.get_text() for text in axes.texts}

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from optuna.distributions import (
     CategoricalDistribution,
@@ -12,6 +13,7 @@ from optuna.distributions import (
 
 from analysis.search.report import best_trials, build, pictures
 from analysis.search.study import SearchRecordError, Study, read
+from analysis.statistics.tuning import expected_best
 
 SPACE = {
     "steps": IntDistribution(1, 20),
@@ -110,10 +112,12 @@ def test_every_picture_is_there_as_a_file_and_on_the_page(tmp_path):
     report = build(record(tmp_path, some_trials(), 24), tmp_path / "report")
     names = {path.stem for path in (tmp_path / "report" / "figures").glob("*.pdf")}
     wanted = {"history", "curves", "importances", "slice", "contour", "parallel"}
-    assert names == {f"dskd-{name}" for name in wanted}
+    assert names == {"expected", *(f"dskd-{name}" for name in wanted)}
+    forms = {path.suffix for path in (tmp_path / "report" / "tables").glob("expected.*")}
+    assert forms == {".md", ".tex", ".csv"}
     assert {path.stem for path in (tmp_path / "report" / "figures").glob("*.png")} == names
     page = report.index.read_text()
-    assert page.count("<img") == 6
+    assert page.count("<img") == 7
     assert "http" not in page.replace("http-equiv", "")
     assert all(path.is_file() for path in report.files)
 
@@ -151,3 +155,12 @@ def test_a_pruned_trial_is_never_the_best_one_shown(tmp_path):
     _, (study,) = read(record(tmp_path, trials, 0))
     assert isinstance(study, Study)
     assert [row.cells[0].text for row in best_trials(study).rows] == ["0"]
+
+
+def test_the_expected_best_of_two_trials_is_the_mean_of_the_larger_of_two_draws():
+    # of 1 and 3: both draws 1 in a quarter of the cases, else 3
+    assert expected_best([3.0, 1.0], [1, 2]).tolist() == [2.0, 2.5]
+    # ten draws from one value find it; more draws never expect less
+    assert expected_best([5.0], [10]).tolist() == [5.0]
+    rising = expected_best(np.random.default_rng(0).normal(size=30), np.arange(1, 31))
+    assert (np.diff(rising) > 0).all()

@@ -12,9 +12,11 @@ import torch
 from golden_numbers import PRECISIONS
 from method_setup import make_batch, make_progress, make_setup, run_both
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from baselines import crd
 from baselines.crd import CRD, ContrastSampler, CRDConfig, crd_loss, update_bank
+from suite.interface.absent_gpu import AbsentGpu
 from suite.interface.distiller import UnsupportedPair
 from suite.interface.rng import Draws, generator
 
@@ -70,6 +72,50 @@ def _reference_state(case):
     method.student_bank.copy_(params["memory_v1"])
     method.teacher_bank.copy_(params["memory_v2"])
     return method
+
+
+def contrast_on(device, bank_rows=40):
+    """Two anchors, six rows of the bank each, one of them twice: loss and gradient."""
+    stream = torch.Generator().manual_seed(0)
+    bank, anchor = torch.randn(bank_rows, 4, generator=stream), torch.randn(2, 4, generator=stream)
+    index = torch.tensor([[0, 5, 5, 7, 9, 3], [1, 2, 3, 4, 5, 39]])
+    anchor = anchor.to(device).requires_grad_()
+    log_z = torch.zeros((), device=device)
+    crd_loss(anchor, bank.to(device), index.to(device), log_z, 0.5)[0].backward()
+    return anchor.grad.cpu()
+
+
+def test_on_a_gpu_that_is_not_there_the_gradient_is_that_of_the_cpu():
+    """It is added up as a vector there, and row by row here."""
+    with AbsentGpu() as gpu:
+        torch.testing.assert_close(contrast_on(gpu.device), contrast_on("cpu"))
+
+
+def test_banks_too_large_to_be_scored_whole_are_gathered_in_bounded_pieces(monkeypatch):
+    """Eight anchors, five rows of width 4 each, two anchors at a time: four pieces, each gathered
+    and multiplied, and the pieces put together; no tensor has more than two anchors' rows.
+    """
+    monkeypatch.setattr(crd, "CHUNK", 2 * 5 * 4)
+    made = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            made.append(out.numel())
+            return out
+
+    with AbsentGpu() as gpu:
+        anchor, bank = (torch.ones(rows, 4, device=gpu.device) for rows in (8, 1000))
+        index = torch.zeros(8, 5, dtype=torch.long, device=gpu.device)
+        for work in (
+            lambda: crd._scores(anchor, bank, index),
+            lambda: crd._pull_back(torch.ones(8, 5, device=gpu.device), bank, index),
+        ):
+            before = gpu.outside.launches
+            with Sizes():
+                work()
+            assert gpu.outside.launches - before in (4 * 2 + 1, 4 * 2 + 2)  # ones is a kernel, too
+    assert max(made) == 2 * 5 * 4
 
 
 def test_one_image_and_one_negative_by_hand():

@@ -163,7 +163,11 @@ def test_guidance_by_the_label_lowers_the_teacher_heads_loss(space, guide_at):
     losses = []
     for scale in (0.0, 1.0, 100.0):
         setup, distiller = make(
-            space=space, guide_at=guide_at, guidance_scale=scale, guidance_target="label"
+            space=space,
+            guide_at=guide_at,
+            guidance_scale=scale,
+            guidance_target="label",
+            virtual_teacher="denoised",
         )
         losses.append(sampled_of(setup, distiller)["trajectory_nll"][:, -1].mean().item())
     assert losses[0] > losses[1] > losses[2]
@@ -199,19 +203,24 @@ def test_closed_form_and_autograd_guidance_denoise_alike(space):
 
 def test_the_shifted_virtual_teacher_is_the_feature_itself_where_nothing_guides():
     for options in ({"guidance_scale": 0.0}, {"diffusion_steps": 0}):
-        found = sampled_of(*make(**options))
-        assert torch.allclose(found["denoised"], found["original"], atol=1e-4)
+        kept = sampled_of(*make(**options))
+        assert torch.allclose(kept["virtual_teacher"], kept["original"], atol=1e-4)
 
 
 def test_the_shifted_virtual_teacher_moves_by_guided_minus_unguided():
-    samples = {}
-    for scale in (0.0, 200.0):
-        sharp = {"guidance_scale": scale, "guidance_temperature": 1.0}
-        samples[scale] = sampled_of(*make(**sharp, virtual_teacher="denoised"))["denoised"]
+    sharp = {"guidance_scale": 200.0, "guidance_temperature": 1.0}
+    guided = sampled_of(*make(**sharp, virtual_teacher="denoised"))
     shifted = sampled_of(*make(**sharp))
-    move = shifted["denoised"] - shifted["original"]
+    move = shifted["virtual_teacher"] - shifted["original"]
     assert move.abs().max() > 1e-3
-    assert torch.allclose(move, samples[200.0] - samples[0.0], atol=1e-4)
+    assert torch.allclose(move, guided["virtual_teacher"] - guided["denoised"], atol=1e-4)
+    assert torch.equal(guided["denoised"], shifted["denoised"])  # unguided in both
+
+
+@pytest.mark.parametrize("virtual_teacher", ["shifted", "denoised"])
+def test_the_trajectory_ends_at_the_virtual_teacher(virtual_teacher):
+    kept = sampled_of(*make(virtual_teacher=virtual_teacher))
+    assert torch.allclose(kept["trajectory"][:, -1], kept["virtual_teacher"], atol=1e-5)
 
 
 def test_unit_length_hashes_ignore_the_length_of_the_feature():

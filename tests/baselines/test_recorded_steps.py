@@ -37,10 +37,15 @@ class Steps:
         self.stream = self.setup.draws.generator
         self.parameters = [*self.setup.student.parameters(), *self.method.parameters()]
 
-    def step(self, image, label, index):
+    def inputs(self, seed):
+        """Label, index and the image of each view."""
+        batch = make_batch(self.setup, seed=seed, views=self.method.views())
+        return batch.label, batch.index, batch.image, *batch.views.values()
+
+    def step(self, label, index, image, *views):
         for parameter in self.parameters:
             parameter.grad = None
-        batch = Batch(image, label, index)
+        batch = Batch(image, label, index, dict(zip(self.method.views(), views, strict=True)))
         outputs = run_both(self.setup, self.method, batch)
         terms = self.method.losses(batch, *outputs, make_progress())
         torch.stack(list(terms.values())).sum().backward()
@@ -49,8 +54,8 @@ class Steps:
     def train(self, step, batches):
         """Parameters, buffers and diagnostics after every step."""
         history = []
-        for image, label, index in batches:
-            gradients, diagnostics = step(image, label, index)
+        for inputs in batches:
+            gradients, diagnostics = step(*inputs)
             with torch.no_grad():
                 for parameter, gradient in zip(self.parameters, gradients, strict=True):
                     if gradient is not None:
@@ -65,8 +70,7 @@ def test_a_recorded_step_trains_as_the_method_does(name, options, monkeypatch):
     # CRD's way to draw on a GPU; on a CPU numpy draws, which no tape sees
     monkeypatch.setattr(ContrastSampler, "_by_shuffle", ContrastSampler._by_keys)
     eager, recorded = Steps(name, options), Steps(name, options)
-    batches = [vars(make_batch(eager.setup, seed=seed)).values() for seed in range(STEPS + 1)]
-    first, batches = batches[0], batches[1:]
+    first, *batches = (eager.inputs(seed) for seed in range(STEPS + 1))
     for steps in (eager, recorded):
         steps.step(*first)  # what a method does only at its start
     place = [tensor.clone() for tensor in first]

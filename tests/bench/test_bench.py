@@ -1,14 +1,20 @@
 """Benchmarks are found by name, compared in turns, and their figures kept."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
-from bench import registry, run, timing
+from analysis.runs.collect import collect
+from bench import registry, run, store, timing
+from bench.measures import input as images
 from bench.measures.crd import Contrast
+from bench.memory import peak_of
 from bench.registry import Figure, Settings, Spread
 from suite.interface.errors import UserError
 
@@ -27,6 +33,20 @@ def test_every_benchmark_has_a_title_and_a_measure():
 def test_a_wrong_name_lists_the_known_ones():
     with pytest.raises(UserError, match=r"unknown benchmark 'stepp' \(did you mean step\?\)"):
         registry.find("stepp")
+
+
+def test_the_loaders_that_are_compared_give_the_same_photographs(tmp_path):
+    """64 files of 500x375 pixels: every loader gives each once, as normalised crops."""
+    images.write_photographs(tmp_path / "photographs" / "train", 64)
+    sizes = {Image.open(file).size for file in tmp_path.rglob("*.jpg")}
+    assert sizes == {(images.WIDTH, images.HEIGHT)}
+    for name, epoch in images.loaders(tmp_path, workers=0).items():
+        batches = [(it.image, it.label) if name.startswith("suite") else it for it in epoch()]
+        assert [len(image) for image, _ in batches] == [32, 32]
+        assert sorted(torch.cat([label for _, label in batches]).tolist()) == [0] * 32 + [1] * 32
+        pixels = torch.cat([image for image, _ in batches])
+        assert pixels.shape[1:] == (3, images.SIDE, images.SIDE)
+        assert 0.5 < float(pixels.std()) < 1.6
 
 
 def test_turns_alternate_and_warm_up_does_not_count():
@@ -97,3 +117,23 @@ def test_both_forms_of_the_contrast_see_the_same_positive_and_move_the_banks(mon
 def test_more_threads_than_cores_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"--threads 2000: this machine has \d+ cores?"):
         run.main([], "cpu", 2000, {}, tmp_path, "dskd-bench bench", Console())
+
+
+def test_a_store_may_have_more_runs_than_one_experiment(tmp_path, monkeypatch):
+    """Six methods, at most 14 runs an experiment: 2 seeds each, so 30 students are 3 sweeps."""
+    monkeypatch.setattr(store, "MOST_RUNS", 14)
+    manifests = store.make_many(tmp_path, 30)
+    found = collect(tmp_path, manifests)
+    assert len(manifests) == 3
+    assert sorted(found.students()["seed"].unique()) == [0, 1, 2, 3, 4]
+    assert len(found.students()) == 30
+    assert set(found.runs["state"]) == {"finished"}
+
+
+def test_memory_is_that_of_a_process_and_its_children():
+    """The child holds 64 MB more than nothing, its parent only waits for it."""
+    child = "import time; held = bytearray(b'1' * 64_000_000); time.sleep(3)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent]) as process, peak_of(process.pid) as peak:
+        process.wait()
+    assert 64e6 < peak.bytes < 200e6

@@ -9,6 +9,7 @@ is part of `make test`.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,8 +29,8 @@ from suite.interface.rng import seeded_globals
 from suite.interface.taps import Outputs
 from suite.store.record import RunDirectory
 from suite.train.build import Ground, build_trainer, make_fabric
-from suite.train.engine import Trainer
 from suite.train.pack import Interrupted, Pack
+from suite.train.trainer import Trainer
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 UNIT_ROUNDOFF = {"bf16-mixed": 2.0**-8, "16-mixed": 2.0**-11}
@@ -108,7 +109,7 @@ def ground(pair: str, precision: str) -> Ground:
     first = config("kd", pair, precision)
     data = load(first.data, Path("nowhere"))
     with seeded_globals(0, "teacher"):
-        network = models.create(first.teacher, data.num_classes, data.image_shape)
+        network = models.create(first.teacher, data)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.running_mean, -0.5, 0.5)
@@ -135,10 +136,7 @@ def watch(trainer: Trainer, method: str, calls: dict[str, Call]) -> None:
         before = copy.deepcopy(distiller)
         distiller.losses = watched
         terms = losses(batch, student, teacher, progress)
-        kept = (
-            Outputs(it.logits.detach().clone(), {n: t.detach().clone() for n, t in it.taps.items()})
-            for it in (student, teacher)
-        )
+        kept = (changed(it, lambda tensor: tensor.detach().clone()) for it in (student, teacher))
         place = Progress(progress.epoch, progress.epochs, progress.step, progress.steps_per_epoch)
         detached = {name: term.detach() for name, term in terms.items()}
         calls[method] = Call(before, batch, *kept, place, detached)
@@ -192,7 +190,7 @@ def packed(pair: str, precision: str) -> Trained:
 def final_state(trainer: Trainer) -> dict[str, Any]:
     """What must be equal bit for bit, flat by name."""
     state = {f"step.{name}": tensor for name, tensor in trainer.step.state_dict().items()}
-    for number, values in enumerate(trainer.optimizer.state_dict()["state"].values()):
+    for number, values in enumerate(trainer.updates.optimizer.state_dict()["state"].values()):
         state |= {f"optimizer.{number}.{name}": value for name, value in values.items()}
     return state
 
@@ -281,4 +279,13 @@ def noisy(outputs: Outputs, error: float, stream: torch.Generator) -> Outputs:
         noise = torch.randn(tensor.shape, generator=stream)
         return tensor + error * tensor.norm() / max(float(noise.norm()), 1e-30) * noise
 
-    return Outputs(shift(outputs.logits), {name: shift(it) for name, it in outputs.taps.items()})
+    return changed(outputs, shift)
+
+
+def changed(outputs: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
+    """With ``change`` made to every tensor, those of further views too."""
+    return Outputs(
+        change(outputs.logits),
+        {name: change(it) for name, it in outputs.taps.items()},
+        {name: changed(it, change) for name, it in outputs.views.items()},
+    )

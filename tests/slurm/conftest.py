@@ -18,6 +18,8 @@ SETTINGS = (
     "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=128 methods=[scratch,kd] "
     "seeds=[0] epochs=40"
 )
+ACCOUNTING_SECONDS = 30
+"""How far SLURM's accounting may be behind its queue."""
 CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 3\nruns_per_job: 2\n"
 
 
@@ -115,10 +117,13 @@ class Sweep:
         return {job: state for job, state in map(str.split, lines) if job in mine}
 
     def wait_until_gone(self, seconds=1800):
-        """Until none of this sweep's jobs is in the queue."""
+        """Until none of this sweep's jobs is in the queue, and accounting has heard of it."""
         deadline = time.monotonic() + seconds
         while self.queue() and time.monotonic() < deadline:
             self.release_requeued()
+            time.sleep(0.5)
+        deadline = time.monotonic() + ACCOUNTING_SECONDS
+        while ["RUNNING"] in self.accounting("State").values() and time.monotonic() < deadline:
             time.sleep(0.5)
 
     def hashes(self):
@@ -147,13 +152,16 @@ class Sweep:
         lines = [p.read_text().splitlines() for p in self.root.glob("*/jobs.jsonl")]
         return [json.loads(line) for some in lines for line in some if line]
 
-    def processes(self):
-        """Ids of the processes that train this sweep's runs."""
+    def processes(self, node=None):
+        """Ids of the processes that train this sweep's runs, on one node or on all."""
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             try:
                 words = (place / "cmdline").read_bytes().decode().split("\0")
+                environment = (place / "environ").read_bytes().decode().split("\0")
             except OSError:
+                continue
+            if node is not None and f"SLURMD_NODENAME={node}" not in environment:
                 continue
             if "submitit.core._submit" in words and any(str(self.root) in word for word in words):
                 found += [int(place.name)] if "python" in words[0] else []

@@ -4,10 +4,13 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.sweeps.test_image_folders import EXPERIMENT, paint
 
 EPOCHS = list(range(1, 41))
 
@@ -72,6 +75,7 @@ def test_a_job_at_its_time_limit_saves_and_goes_on(sweep):
     while restarts(sweep, job) == 0 and time.monotonic() < deadline:
         time.sleep(0.5)
     assert restarts(sweep, job) == 1
+    sweep.slurm("scontrol", "update", f"JobId={job}", "TimeLimit=60")  # once is enough
     status, out = sweep.finish(process)
     assert status == 0, out
     assert list(sweep.epochs().values()) == [list(range(1, 401))]
@@ -91,52 +95,72 @@ def test_after_kill_9_the_next_call_goes_on_from_the_last_checkpoint(sweep, unbr
     whole(sweep, unbroken)
 
 
-def test_damaged_files_cost_the_time_since_the_ones_before_not_the_run(sweep, unbroken):
-    process = sweep.start()
+def test_two_damaged_checkpoints_are_named_and_cost_their_deletion_not_the_sweep(sweep, unbroken):
+    process = sweep.start(sweep.settings, "--checkpoint-seconds=0")
     for job in sweep.wait_for_rows(5):
         sweep.slurm("scancel", job)
     status, out = sweep.finish(process)
     assert status == 1, out
     assert "CANCELLED" in out
-    saved = list(sweep.root.rglob("checkpoint.pt"))
-    assert saved
-    for path in saved:
+    previous = list(sweep.root.rglob("checkpoint.previous.pt"))
+    assert previous
+    both = [*previous, *sweep.root.rglob("checkpoint.pt")]
+    for path in both:
         path.write_bytes(path.read_bytes()[:-1000])
-        path.with_name("checkpoint.previous.pt").unlink(missing_ok=True)
     for path in sweep.root.rglob("metrics.jsonl"):
         with path.open("ab") as file:
             file.write(b'{"epoch": 41, "lr": 0.0')
     status, out = sweep.finish(sweep.start())
     assert status == 2, out
     assert "delete the damaged file" in out
-    for path in saved:
+    assert "checkpoint.previous.pt is damaged" in out
+    for path in both:
         path.unlink()
     status, out = sweep.finish(sweep.start())
     assert status == 0, out
     whole(sweep, unbroken)
 
 
-def test_the_jobs_of_a_lost_node_go_on_on_another(sweep, unbroken):
-    process = sweep.start()
-    (job, *_) = sweep.wait_for_rows(5)
-    node = sweep.slurm("squeue", "-h", "-j", job, "-o", "%N").strip()
-    pid_file = Path(f"/run/slurmd-{node}.pid")
-    daemon = int(pid_file.read_text())
-    steps = processes_of(sweep.slurm("squeue", "-h", "-w", node, "-o", "%A").split())
+@pytest.fixture
+def load():
+    """Two processes that want all of the machine."""
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    yield
+    for process in spinning:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("load")
+def test_the_jobs_of_a_node_lost_while_both_train_under_load_go_on_on_the_other(sweep):
+    """A teacher and two students without one fill three of four cores: both nodes train."""
+    settings = sweep.settings.replace("seeds=[0]", "seeds=[0,1]")
+    text = sweep.cluster.read_text().replace("max_jobs: 3", "max_jobs: 8")
+    sweep.cluster.write_text(text.replace("runs_per_job: 2", "runs_per_job: 1"))
+    process = sweep.start(settings)
+    while True:
+        sweep.wait_for_rows(3)
+        lines = sweep.slurm("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%i %N").splitlines()
+        nodes = {job: node for job, node in map(str.split, lines) if job in sweep.queue()}
+        if set(nodes.values()) == {"n1", "n2"}:
+            break
+    lost = [job for job, node in nodes.items() if node == "n1"]
+    pid_file = Path("/run/slurmd-n1.pid")
+    steps = processes_of(sweep.slurm("squeue", "-h", "-w", "n1", "-o", "%A").split())
     assert steps
     try:
-        for pid in [daemon, *steps, *sweep.processes()]:
+        for pid in [int(pid_file.read_text()), *steps, *sweep.processes("n1")]:
             os.kill(pid, signal.SIGKILL)
         status, out = sweep.finish(process)
         assert status == 0, out
-        assert restarts(sweep, job) == 1
-        assert sweep.accounting("NodeList")[job][0] != node
+        assert [restarts(sweep, job) for job in lost] == [1] * len(lost)
+        assert {sweep.accounting("NodeList")[job][0] for job in lost} == {"n2"}
     finally:
         pid_file.unlink(missing_ok=True)
-        subprocess.run(["slurmd", "-N", node], check=True)
-        resume = ["scontrol", "update", f"NodeName={node}", "State=RESUME"]
+        subprocess.run(["slurmd", "-N", "n1"], check=True)
+        resume = ["scontrol", "update", "NodeName=n1", "State=RESUME"]
         subprocess.run(resume, check=False)  # it may have come back by itself
-    whole(sweep, unbroken)
+    whole(sweep, sweep.unbroken(settings))
 
 
 def processes_of(jobs):
@@ -173,8 +197,9 @@ def test_a_full_disk_fails_the_run_and_the_next_call_goes_on(sweep, unbroken):
 
 
 @pytest.mark.skipif(not Path("/dev/loop-control").exists(), reason="no loop devices")
+@pytest.mark.parametrize("executor", ["local", "slurm"])
 def test_a_file_system_that_turns_read_only_ends_the_sweep_and_the_next_call_goes_on(
-    sweep, tmp_path, unbroken
+    sweep, tmp_path, unbroken, executor
 ):
     """As ext4 does after an error of the disk (``errors=remount-ro``)."""
     disk = tmp_path / "disk.img"
@@ -184,7 +209,7 @@ def test_a_file_system_that_turns_read_only_ends_the_sweep_and_the_next_call_goe
     sweep.root.mkdir()
     sweep.slurm("mount", "-o", "loop,errors=remount-ro", disk, sweep.root)
     try:
-        process = sweep.start(executor="local")
+        process = sweep.start(executor=executor)
         while len(max(sweep.epochs().values(), key=len, default=())) < 5:
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.1)
@@ -192,17 +217,35 @@ def test_a_file_system_that_turns_read_only_ends_the_sweep_and_the_next_call_goe
         status, out = sweep.finish(process)
         assert status == 1, out
         assert f"The file system of {sweep.root} is read-only" in out
-        status, out = sweep.finish(sweep.start(executor="local"))
+        status, out = sweep.finish(sweep.start(executor=executor))
         assert status == 2, out
         assert "Read-only file system" in out
+        sweep.wait_until_gone()
         sweep.slurm("umount", "-l", sweep.root)
         deadline = time.monotonic() + 30
         while subprocess.run(["e2fsck", "-fy", disk], check=False).returncode > 2:
             assert time.monotonic() < deadline
             time.sleep(1)
         sweep.slurm("mount", "-o", "loop", disk, sweep.root)
-        status, out = sweep.finish(sweep.start(executor="local"))
+        status, out = sweep.finish(sweep.start(executor=executor))
         assert status == 0, out
         whole(sweep, unbroken)
     finally:
         subprocess.run(["umount", "-l", sweep.root], check=False)
+
+
+def test_images_on_a_read_only_mount_are_enough_for_jobs(sweep, tmp_path):
+    data = tmp_path / "data"
+    paint(data / "my birds", seed=1)
+    experiment = tmp_path / "birds.yaml"
+    experiment.write_text(EXPERIMENT)
+    sweep.slurm("mount", "--bind", data, data)
+    try:
+        sweep.slurm("mount", "-o", "remount,bind,ro", data)
+        with pytest.raises(OSError, match="Read-only file system"):
+            (data / "my birds" / "more").mkdir()
+        more = (f"--data-root={data}", "--workers=1")
+        sweep.train("", *more, experiment=experiment)
+        assert len(list(sweep.root.rglob("result.json"))) == 3
+    finally:
+        sweep.slurm("umount", "-l", data)

@@ -104,7 +104,7 @@ def test_a_repeated_sweep_leaves_what_is_queued_and_status_and_cancel_need_no_la
         assert "7 jobs cancelled" in sweep.bench("cancel", settings)
         sweep.wait_until_gone()
     text = sweep.bench("status", settings)
-    assert "5 runs: 5 stopped" in text
+    assert "5 runs: 3 ready, 2 waiting" in text  # for their teacher
     assert "CANCELLED" in text
     sweep.train(more)
     assert "7 runs: 7 finished" in sweep.bench("status", more)
@@ -165,10 +165,64 @@ def test_jobs_run_the_code_as_it_was_when_they_were_submitted(sweep, tmp_path, u
     ).is_file()
 
 
+def test_a_job_refuses_a_copy_of_the_code_that_was_changed_and_the_next_call_makes_another(sweep):
+    settings = f"pairs=[cifar_resnet8/cifar_resnet8] {SHORT.replace('[0,1]', '[0]')}"
+    with no_job_starts(sweep):
+        sweep.train(settings.replace("[scratch,kd]", "[scratch]"), "--detach", "--no-report")
+        (source,) = (sweep.root / "dskd_digits" / "source").iterdir()
+        (source / "baselines" / "kd.py").unlink()  # Python would find another one elsewhere
+    sweep.wait_until_gone()
+    assert not sweep.hashes()
+    text = sweep.bench("status", settings.replace("[scratch,kd]", "[scratch]"))
+    assert "FAILED" in text
+    (log,) = (sweep.root / "jobs").glob(f"{sweep.ledger()[0]['id']}/*_log.out")
+    assert f"the code in {source} was changed after the jobs were submitted" in log.read_text()
+    sweep.train(settings)
+    assert len(list(sweep.root.rglob("result.json"))) == 3
+    assert sweep.ledger()[-1]["source"] == f"{source.name}-2"
+
+
+def test_a_sweep_whose_first_runs_all_die_of_one_error_says_so_and_is_stopped(sweep):
+    sweep.cluster.write_text(
+        sweep.cluster.read_text().replace("runs_per_job: 2", "runs_per_job: 1")
+    )
+    seeds = SHORT.replace("[0,1]", str(list(range(16))).replace(" ", ""))
+    settings = seeds.replace("[scratch,kd]", "[scratch]")
+    settings += " optimizer.lr=1e30 optimizer.clip_grad_norm=null"
+    status, out = sweep.finish(sweep.start(f"pairs=[cifar_resnet8/cifar_resnet8] {settings}"))
+    assert status == 1, out
+    assert "stopped: the first runs all died of one error: the loss is not finite" in out
+    sweep.wait_until_gone()
+    assert len(list(sweep.root.rglob("failure.json"))) in range(5, 10)  # three run at a time
+    assert any("CANCELLED" in state for (state,) in sweep.accounting("State").values())
+
+
+def test_a_limit_on_submitted_jobs_is_told_in_one_line_and_what_was_submitted_stays(sweep):
+    sacctmgr = ("sacctmgr", "-i")
+    sweep.slurm(*sacctmgr, "add", "account", "limited", "MaxSubmitJobs=2")
+    sweep.slurm(*sacctmgr, "add", "user", "root", "account=limited")
+    sweep.cluster.write_text(f"{sweep.cluster.read_text()}account: limited\n")
+    try:
+        with no_job_starts(sweep):
+            settings = f"pairs=[cifar_resnet8/cifar_resnet8] {SHORT}"
+            status, out = sweep.finish(sweep.start(settings, "--detach"))
+            assert status == 2, out
+            (line,) = [line for line in out.splitlines() if line.startswith("error: ")]
+            assert "AssocMaxSubmitJobLimit" in line
+            assert "those submitted before stay" in line
+            assert "raise runs_per_job" in line
+            assert len(sweep.ledger()) == len(sweep.queue()) == 2
+            assert "2 jobs cancelled" in sweep.bench("cancel", settings)
+        sweep.wait_until_gone()
+    finally:
+        sweep.slurm(*sacctmgr, "delete", "user", "root", "account=limited")
+        sweep.slurm(*sacctmgr, "delete", "account", "limited")
+
+
 def test_two_nodes_train_together_what_one_process_trains(sweep, tmp_path):
     settings = f"pairs=[cifar_resnet8/cifar_resnet8] {SHORT.replace('[scratch,kd]', '[kd,crd]')}"
-    settings = settings.replace("seeds=[0,1]", "seeds=[0]")
-    sweep.train(settings, "--nodes=2")
+    settings = settings.replace("seeds=[0,1]", "seeds=[0] optimizer.lr=0.0025")
+    sweep.train(settings, "--nodes=2")  # at 0.05 rounding grows beyond 1e-3 on some CPUs
     nodes = {state for (state,) in sweep.accounting("NNodes").values()}
     assert nodes == {"2", "1"}  # the report's job needs one
     (tmp_path / "alone").mkdir()

@@ -5,7 +5,8 @@ import copy
 import pytest
 from pydantic import ValidationError
 
-from suite.config import ConfigError, RunConfig, parse
+from suite.config import ConfigError, RunConfig, TeacherConfig, parse
+from suite.store.states import apart, teacher_run_ids, together
 
 SCRATCH = {
     "data": {"name": "digits"},
@@ -84,3 +85,28 @@ def test_a_teacher_has_exactly_one_source(sources):
     teacher = {"name": "cifar_resnet20", **sources}
     with pytest.raises(ValidationError, match="exactly one of run_id, checkpoint, pretrained"):
         RunConfig.model_validate(KD | {"teacher": teacher})
+
+
+def test_an_ensembles_parts_are_single_networks_with_logits_and_give_it_its_name():
+    one, other = (TeacherConfig(name=name, run_id="0" * 16) for name in ("a", "b"))
+    both = TeacherConfig(name="a+b", ensemble=(one, other))
+    assert (both.members, both.run_ids) == ((one, other), ("0" * 16,) * 2)
+    assert (one.members, one.run_ids) == ((one,), ("0" * 16,))
+    assert "ensemble" not in one.model_dump()
+    for teacher in (one, both):
+        assert teacher_run_ids({"teacher": teacher.model_dump(mode="json")}) == teacher.run_ids
+        assert together({"teacher": teacher.model_dump(mode="json")}) == teacher.trained_by
+        assert apart(teacher.trained_by) == [*teacher.run_ids]
+    assert teacher_run_ids({"teacher": None}) == ()
+    assert (together({"teacher": None}), apart(None), apart(float("nan"))) == (None, [], [])
+    assert TeacherConfig.model_validate(both.model_dump(mode="json")) == both
+    bare = TeacherConfig(name="c", pretrained=True, options={"num_classes": 0})
+    for wrong in (
+        {"name": "a", "ensemble": (one, other)},
+        {"name": "a", "ensemble": (one,)},
+        {"name": "a+b", "ensemble": (one, other), "pretrained": True},
+        {"name": "a+c", "ensemble": (one, bare)},
+        {"name": "a+a+b", "ensemble": (one, both)},
+    ):
+        with pytest.raises(ValidationError):
+            TeacherConfig.model_validate(wrong)

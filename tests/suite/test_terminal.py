@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from command_line import in_process
 
-from suite.cli.app import main
 from suite.terminal import terminal
 from sweeps.search import study as studies
 
@@ -17,14 +17,9 @@ TINY = (
 
 def printed(capsys, *arguments):
     """All that a command printed, on one line, with its exit status."""
-    status = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        status = end.code or 0
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.out + captured.err
-    return status, " ".join((captured.out + captured.err).split())
+    status, out, errors = in_process(capsys, *arguments)
+    assert "Traceback" not in out + errors
+    return status, " ".join((out + errors).split())
 
 
 def sweep(capsys, root, *more):
@@ -42,7 +37,7 @@ def test_sweep_status_and_report_print_a_label_that_looks_like_markup(
     assert LABEL in out
     status, out = sweep(capsys, tmp_path, "--executor", "local", "--jobs", "1")
     assert status == 0
-    assert f"{LABEL} cifar_resnet8 seed 0: epoch 1/1" in out  # the progress
+    assert f"{LABEL} cifar_resnet8 seed 0: finished: epoch 1/1" in out  # the progress
     assert out.count(LABEL) >= 2  # and the table
     for command in ("status", "report"):
         more = ("--all",) if command == "status" else ()

@@ -5,17 +5,17 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from analysis import tables
 from analysis.runs.collect import collect
 from analysis.runs.grid import Grid
+from analysis.tables.cost import cost
 from suite.cli.app import main
 from suite.config import DataConfig, FolderContents, Runtime
 from suite.data import DataError, identify
 from suite.interface.errors import UserError
-from suite.store import choices
+from suite.store import predictions
+from suite.store.predictions import Predictions
 from suite.store.record import RunDirectory
 from suite.train.run import run
 from sweeps.plan.expand import expand
@@ -82,9 +82,20 @@ def test_the_same_images_elsewhere_give_the_same_runs(place, tmp_path):
     assert [it.run_id for it in found] == [it.run_id for it in planned(place)]
 
 
-def test_runs_of_the_sets_that_ship_keep_the_ids_they_had():
-    """Of commit 6eb39a5."""
-    runs = expand("dskd_digits").runs
+DIGITS = """
+recipe: digits
+pairs: [teacher/student]
+methods: [scratch, kd, fitnet, crd, dkd, dskd]
+seeds: [0, 1, 2]
+data: {train_limit: 200}
+teacher: {data: {train_limit: null}, train: {epochs: 60, batch_size: 64}}
+"""
+
+
+def test_runs_of_the_sets_that_ship_keep_the_ids_they_had(tmp_path):
+    """Of commit 6eb39a5, with the digits experiment as it was there."""
+    (tmp_path / "digits_then.yaml").write_text(DIGITS)
+    runs = expand(str(tmp_path / "digits_then.yaml")).runs
     ids = [runs[0].run_id, runs[1].run_id, runs[-1].run_id]
     assert ids == ["835eaa3a914c3475", "53627b14aee8f16c", "6c9a5545d2891ad2"]
     assert expand("dskd_cifar_small").runs[0].run_id == "a831cf553e801e06"
@@ -161,7 +172,7 @@ def test_a_report_of_both_has_a_column_for_each_and_no_conflict(place, swept):
     assert [grid.cell("kd", key).n for key in grid.columns] == [1, 1]
     places = [f"cifar_resnet8 → cifar_resnet8 on my birds ({code})" for code in codes]
     assert grid.column_names() == places
-    rows = [[cell.text for cell in row.cells] for row in tables.cost(grid).rows]
+    rows = [[cell.text for cell in row.cells] for row in cost(grid).rows]
     assert [row[0] for row in rows] == [place for place in places for _ in ("scratch", "kd")]
 
 
@@ -174,6 +185,10 @@ def test_the_record_says_which_images_with_which_classes_and_normalisation(place
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "class_names": ["owl", "wren"],
+        "normalisation": {
+            "student": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+            "teacher": None,
+        },
     }
     manifest = json.loads(swept[0].read_text())
     assert {row["contents"] for row in manifest["runs"]} == {record["data"]["contents_sha256"]}
@@ -216,9 +231,9 @@ def test_predictions_of_a_teacher_are_kept_for_its_images_alone(tmp_path):
         return DataConfig(name="birds", contents=found, **more)
 
     directory = RunDirectory(tmp_path)
-    kept = {"val": torch.tensor([0, 1, 1])}
-    choices.save(directory, data("a"), kept)
-    assert torch.equal(choices.load(directory, data("a"))["val"], kept["val"])
-    assert choices.load(directory, data("b")) == {}
-    assert choices.load(directory, data("a", image_size=32)) == {}
-    assert choices.load(directory, data("a", classes=2)) == {}
+    kept = {"val": Predictions(np.array([0, 1, 1]))}
+    predictions.save(directory, data("a"), kept)
+    assert predictions.load(directory, data("a"))["val"].predicted.tolist() == [0, 1, 1]
+    assert predictions.load(directory, data("b")) == {}
+    assert predictions.load(directory, data("a", image_size=32)) == {}
+    assert predictions.load(directory, data("a", classes=2)) == {}

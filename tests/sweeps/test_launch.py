@@ -24,6 +24,23 @@ def start(root, executor):
     )
 
 
+def test_a_sweep_whose_first_runs_all_die_of_one_error_says_so_and_trains_no_more(tmp_path):
+    """Twelve runs in packs of four at most: the second pack makes eight deaths."""
+    process = command_line.start(
+        *("sweep", "dskd_digits", "--set", "data.name=fake train_limit=128 methods=[scratch]"),
+        *("--set", "pairs=[cifar_resnet8/cifar_resnet8] seeds=[0,1,2,3,4,5,6,7,8,9,10,11]"),
+        *("--set", "optimizer.lr=1e30 optimizer.clip_grad_norm=null", "--executor=in_process"),
+        *(f"--runs-root={tmp_path}", "--tracker=none", "--no-report", "--accelerator=cpu"),
+    )
+    status, out = finish(process)
+    assert status == 1, out
+    assert "stopped: the first runs all died of one error: the loss is not finite" in out
+    died = out.count("not finished: scratch seed")
+    assert len(list(tmp_path.rglob("failure.json"))) in range(5, 9)
+    assert died == 12
+    assert ": ready" in out
+
+
 def results(root):
     found = [json.loads(path.read_text()) for path in root.rglob("result.json")]
     return {result["run_id"]: result["weights_sha256"] for result in found}

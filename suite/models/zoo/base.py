@@ -134,8 +134,8 @@ def register(name: str, build: Callable[..., CifarNet]) -> None:
         if pretrained:
             raise ValueError(f"{name} has no pretrained weights: train it with this suite")
         ignored = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-        given = {key: value for key, value in options.items() if key not in ignored}
-        return build(**{"num_classes": 100, "in_chans": 3, **given})
+        for_network = {key: value for key, value in options.items() if key not in ignored}
+        return build(**{"num_classes": 100, "in_chans": 3, **for_network})
 
     entry.__name__ = entry.__qualname__ = name
     entry.__module__ = getattr(build, "func", build).__module__  # a partial has none of its own

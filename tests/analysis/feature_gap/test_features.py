@@ -15,59 +15,68 @@ def rotation(width, seed=1):
 
 
 def test_cka_is_one_after_rotation_scaling_and_shift():
-    assert features.linear_cka(X, 3 * X @ rotation(6) + 5) == pytest.approx(1.0)
+    assert features.debiased_cka(X, 3 * X @ rotation(6) + 5) == pytest.approx(1.0)
 
 
-def test_cka_of_orthogonal_features_is_zero():
-    assert features.linear_cka([[1.0], [-1], [1], [-1]], [[1.0], [1], [-1], [-1]]) == 0.0
+def test_hsic_of_four_points_by_hand():
+    """K = L = ((0, 1, -1, -1), ...) without its diagonal: tr KK = 12, 1'K1 = -4, 1'KK1 = 4."""
+    x = [[1.0], [1], [-1], [-1]]
+    cross, own, _ = features.hsic_parts(x, x)
+    by_hand = (12 + 16 / (3 * 2) - 2 * 4 / 2) / (4 * 1)
+    assert cross.mean() == own.mean() == pytest.approx(by_hand)
 
 
-def test_cka_is_the_same_for_few_and_for_many_images():
-    wide = (
-        np.random.default_rng(2).normal(size=(5, 40)),
-        np.random.default_rng(3).normal(size=(5, 30)),
+def test_hsic_agrees_with_the_formula_of_song_for_any_features():
+    y = np.random.default_rng(2).normal(size=(200, 3)) + 5
+    m, kernels = 200, [side @ side.T for side in (X + 7, y)]
+    for kernel in kernels:
+        np.fill_diagonal(kernel, 0.0)
+    first, second = kernels
+    sums = first.sum() * second.sum() / ((m - 1) * (m - 2)) - 2 / (m - 2) * (
+        first.sum(0) @ second.sum(0)
     )
-    a, b = (side - side.mean(axis=0) for side in wide)
-    by_hand = np.linalg.norm(b.T @ a) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
-    assert features.linear_cka(*wide) == pytest.approx(by_hand)
+    want = ((first * second).sum() + sums) / (m * (m - 3))
+    assert features.hsic_parts(X + 7, y)[0].mean() == pytest.approx(want, rel=1e-6)
+
+
+def test_cka_of_independent_features_is_zero_on_average_however_wide_they_are():
+    rng = np.random.default_rng(3)
+    values = [
+        features.debiased_cka(rng.normal(size=(60, 100)), rng.normal(size=(60, 100)))
+        for _ in range(100)
+    ]
+    assert abs(np.mean(values)) < 3 * np.std(values) / 10
+    assert min(values) < 0  # the plain estimate is 0.63 here
 
 
 def test_cka_of_constant_features_is_undefined():
-    assert np.isnan(features.linear_cka(np.ones((4, 2)), X[:4]))
+    assert np.isnan(features.debiased_cka(np.ones((4, 2)), X[:4]))
 
 
-def test_mmd_of_two_points_a_side_by_hand():
-    # k = exp(-d^2 / 2): within 1 apart twice, across 10 or 9 or 11 apart: about 0
-    found = features.mmd([[0.0], [1.0]], [[10.0], [11.0]], bandwidth=1.0)
-    assert found == pytest.approx(2 * np.exp(-0.5), abs=1e-12)
+def mean_mmd(x, y, bandwidth):
+    return features.paired_mmd_parts(x, y, bandwidth).mean()
 
 
-def test_mmd_of_equal_distributions_is_zero_on_average():
-    rng = np.random.default_rng(4)
-    found = [
-        features.mmd(rng.normal(size=(40, 3)), rng.normal(size=(40, 3)), 1.5) for _ in range(400)
-    ]
-    error = np.std(found) / np.sqrt(len(found))
-    assert abs(np.mean(found)) < 3 * error
-    assert min(found) < 0 < max(found)
+def test_mmd_of_two_images_by_hand():
+    # k = exp(-d^2 / 2): within 1 apart twice, across 11 or 9 apart: about 0
+    value = mean_mmd([[0.0], [1.0]], [[10.0], [11.0]], bandwidth=1.0)
+    assert value == pytest.approx(2 * np.exp(-0.5), abs=1e-12)
 
 
-def test_mmd_of_noisy_copies_is_unbiased_only_when_told_that_rows_are_pairs():
+def test_mmd_of_noisy_copies_is_zero_on_average():
     rng = np.random.default_rng(5)
-    plain, paired = [], []
+    values = []
     for _ in range(300):
         base = rng.normal(size=(30, 3))
         x, y = (base + 0.2 * rng.normal(size=base.shape) for _ in range(2))
-        plain.append(features.mmd(x, y, 1.5))
-        paired.append(features.mmd(x, y, 1.5, paired=True))
-    error = np.std(paired) / np.sqrt(len(paired))
-    assert abs(np.mean(paired)) < 3 * error
-    assert np.mean(plain) < -10 * error
+        values.append(mean_mmd(x, y, 1.5))
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
+    assert min(values) < 0 < max(values)
 
 
 def test_mmd_grows_with_the_shift():
-    found = [features.mmd(X, X + shift, 2.0) for shift in (0.1, 0.5, 2.0)]
-    assert found == sorted(found)
+    values = [mean_mmd(X, X + shift, 2.0) for shift in (0.1, 0.5, 2.0)]
+    assert values == sorted(values)
 
 
 def test_median_bandwidth_of_three_points_on_a_line_is_the_middle_distance():
@@ -89,9 +98,39 @@ def test_frechet_agrees_with_the_matrix_square_root():
     assert features.frechet_distance(X, y) == pytest.approx(want, rel=1e-8)
 
 
+def test_frechet_of_fewer_images_than_features_is_the_same_by_the_smaller_matrix():
+    few, others = RNG.normal(size=(15, 40)), RNG.normal(size=(12, 40)) + 0.2
+    left, right = np.cov(few.T), np.cov(others.T)
+    root = features._square_root(left)
+    inner = np.linalg.eigvalsh(root @ right @ root).clip(0)
+    spread = np.trace(left) + np.trace(right) - 2 * np.sqrt(inner).sum()
+    want = ((few.mean(0) - others.mean(0)) ** 2).sum() + spread
+    assert features.frechet_distance(few, others) == pytest.approx(want, rel=1e-6)
+
+
+def test_the_linear_map_of_fewer_images_than_features_solves_the_same_equations():
+    few, target = RNG.normal(size=(15, 40)) + 2, RNG.normal(size=(15, 3))
+    centred = few - few.mean(axis=0)
+    gram = centred.T @ centred
+    penalty = 1e-3 * np.trace(gram) / 40
+    want = np.linalg.solve(gram + penalty * np.eye(40), centred.T @ (target - target.mean(axis=0)))
+    assert features.fit_linear_map(few, target).weight == pytest.approx(want)
+
+
 def test_frechet_to_itself_is_zero_also_with_fewer_images_than_features():
     few = RNG.normal(size=(5, 20))
     assert features.frechet_distance(few, few) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_corrected_frechet_distance_has_no_bias_where_the_plain_one_doubles_the_truth():
+    """Two Gaussians in 20 dimensions whose means are 1 apart: the distance is 1."""
+    rng = np.random.default_rng(4)
+    shift = np.eye(20)[0]
+    pairs = [(rng.normal(size=(200, 20)), rng.normal(size=(200, 20)) + shift) for _ in range(60)]
+    plain = [features.frechet_distance(x, y) for x, y in pairs]
+    corrected = [features.corrected_frechet(x, y, rng) for x, y in pairs]
+    assert np.mean(plain) > 1.8
+    assert np.mean(corrected) == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_linear_map_recovers_an_affine_relation_on_new_images():
@@ -131,10 +170,6 @@ def test_angles_between_axes_are_0_90_and_180_degrees():
     assert found == pytest.approx([0, 90, 180])
 
 
-def test_norms_are_euclidean():
-    assert features.norms([[3.0, 4.0]]) == pytest.approx([5.0])
-
-
 def test_hash_agreement_is_one_minus_angle_over_180():
     turned = np.array([[np.cos(1), -np.sin(1)], [np.sin(1), np.cos(1)]])  # 57.3 degrees
     x = np.concatenate([X[:, :2], -X[:, :2]])  # centred
@@ -156,20 +191,15 @@ def test_class_geometry_sees_scale_and_rotation_as_equal_and_exchange_as_differe
     assert features.class_geometry(swapped, y, label) < 0.5
 
 
-def test_effective_rank_counts_equal_directions():
-    corners = np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
-    assert features.effective_rank(corners) == pytest.approx(2.0)
-    assert features.effective_rank(corners[:2]) == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: features.linear_cka(X, X[:10]),
-        lambda: features.mmd(X, X[:, :2], 1.0),
-        lambda: features.mmd(X, X, 0.0),
-        lambda: features.mmd(X[:1], X, 1.0),
-        lambda: features.norms([1.0, 2.0]),
+        lambda: features.debiased_cka(X, X[:10]),
+        lambda: features.debiased_cka(X[:3], X[:3]),
+        lambda: features.paired_mmd_parts(X, X[:, :2], 1.0),
+        lambda: features.paired_mmd_parts(X, X, 0.0),
+        lambda: features.paired_mmd_parts(X[:1], X[:1], 1.0),
+        lambda: features.total_variance([1.0, 2.0]),
         lambda: features.sliced_wasserstein(X, X[:5], np.random.default_rng(0)),
     ],
 )

@@ -27,8 +27,12 @@ def drawn(figure, sides, draws=600):
 
 
 def test_cka(sides):
-    found = image_noise.deviation(image_noise.cka_influence(*sides))
-    assert found == pytest.approx(drawn(features.linear_cka, sides), rel=0.12)
+    """Draws that repeat no image: half the images each, whose deviation is that of all of them."""
+    rng = np.random.default_rng(0)
+    halves = [rng.permutation(M)[: M // 2] for _ in range(400)]
+    values = [features.debiased_cka(*(side[half] for side in sides)) for half in halves]
+    deviation = image_noise.deviation(image_noise.cka_influence(*features.hsic_parts(*sides)))
+    assert deviation == pytest.approx(np.std(values), rel=0.15)
 
 
 def test_unexplained_variance(sides):
@@ -68,10 +72,22 @@ def test_mmd_over_new_images_not_drawn_ones():
 def test_influences_have_mean_zero(sides):
     distance = features.frechet_distance(*sides)
     for influence in (
-        image_noise.cka_influence(*sides),
+        image_noise.cka_influence(*features.hsic_parts(*sides)),
         image_noise.unexplained_influence(*sides),
         image_noise.relative_frechet_influence(*sides, distance),
         image_noise.mmd_influence(features.paired_mmd_parts(*sides, 1.0)),
     ):
         assert influence.shape == (M,)
         assert abs(influence.mean()) < 1e-9
+
+
+def test_frechet_of_features_wider_than_images_is_that_of_any_turned_axes():
+    """40 images in 90 dimensions of which 6 are used: as in the six, by the way for few images."""
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(40, 6)), rng.normal(size=(40, 6)) @ rng.normal(size=(6, 6)) + 0.5
+    turned = np.linalg.qr(rng.normal(size=(90, 90)))[0][:6]
+    thin = image_noise.relative_frechet_influence(x, y, features.frechet_distance(x, y))
+    distance = features.frechet_distance(x @ turned, y @ turned)
+    wide = image_noise.relative_frechet_influence(x @ turned, y @ turned, distance)
+    assert distance == pytest.approx(features.frechet_distance(x, y))
+    assert wide == pytest.approx(thin)

@@ -11,8 +11,8 @@ import pytest
 from synthetic_store import digits
 
 from analysis.report import build
-from analysis.tables.latex import to_latex
-from analysis.tables.render import Cell, Column, Row, Table
+from analysis.tables.forms.latex import to_latex
+from analysis.tables.forms.render import Cell, Column, Row, Table
 
 pytestmark = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex found")
 

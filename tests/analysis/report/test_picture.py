@@ -1,11 +1,13 @@
 """A picture that cannot be drawn is named with its reason; everything else stands."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import pytest
 
 from analysis import report as reports
-from analysis.plots.style import label_ends
-from analysis.report.figures import Pictures
+from analysis.plots import column
+from analysis.plots.style import End, label_ends
 from analysis.report.picture import Picture, clear, draw, faults
 
 
@@ -47,22 +49,24 @@ def test_an_error_ends_its_own_picture_only(tmp_path):
 
 def test_files_of_earlier_pictures_and_faults_do_not_stay(tmp_path):
     draw([Picture("a", "", fine), Picture("b", "", fails_when_drawn)], tmp_path)
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
     clear(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_page_names_a_picture_that_failed_and_holds_the_others(finished, tmp_path, monkeypatch):
-    def broken(_, key):
-        raise ArithmeticError(f"cannot draw <{key.pair}>")
+    def broken(of):
+        raise ArithmeticError(f"cannot draw <{of.key.pair}>")
 
-    monkeypatch.setattr(Pictures, "curves", broken)
+    known = column.figures()
+    assert known[0].name == "curves"
+    monkeypatch.setattr(column, "figures", lambda: (replace(known[0], draw=broken), *known[1:]))
     report = reports.build(finished.root, finished.manifest, tmp_path)
     line = "figure curves could not be drawn: ArithmeticError: cannot draw <teacher/student>"
     assert line in str(report)
     page = report.index.read_text()
     assert "could not be drawn: ArithmeticError: cannot draw &lt;teacher/student&gt;" in page
-    assert page.count("data:image/png") >= 5
+    assert page.count("<svg ") >= 5
     assert (tmp_path / "figures" / "cost.pdf").is_file()
     assert not (tmp_path / "figures" / "curves.pdf").exists()
 
@@ -70,5 +74,5 @@ def test_the_page_names_a_picture_that_failed_and_holds_the_others(finished, tmp
 def test_a_label_without_a_place_is_named():
     figure, axes = plt.subplots()
     with pytest.raises(ValueError, match="no finite value to write kd at"):
-        label_ends(axes, [("dkd", 1.0, "red"), ("kd", float("nan"), "red")])
+        label_ends(axes, [End("dkd", 1.0, "red"), End("kd", float("nan"), "red")])
     plt.close(figure)

@@ -7,7 +7,7 @@ import pytest
 from synthetic_store import Store, digits
 
 from analysis.runs.collect import CollectError, collect, epochs
-from analysis.runs.records import read_metrics
+from suite.store.record import read_rows
 
 
 def by_label(collected):
@@ -73,6 +73,20 @@ def test_a_result_copied_from_another_run_fills_no_cell(store):
     assert first["run_id"] in rows.loc[("kd", 1), "reason"]
 
 
+@pytest.mark.parametrize("edit", [{"batch_size": 128}, None])
+def test_a_run_whose_config_was_edited_is_no_result(store, edit):
+    entry = store.add("kd", 0)
+    store.finish(entry)
+    path = store.path(entry) / "config.json"
+    content = json.loads(path.read_text())
+    content["config"]["train"] |= edit or {}
+    path.write_text(json.dumps(content) if edit else "{")
+    row = by_label(collect(store.root, store.write_manifest())).loc[("kd", 0)]
+    assert row["state"] == "damaged"
+    why = "is not the configuration of which the run id is the hash" if edit else "is damaged"
+    assert row["reason"].startswith(f"config.json {why}")
+
+
 def test_two_runs_for_one_cell_are_a_conflict_and_neither_counts(store):
     for salt in ("a", "b"):
         store.finish(store.add("kd", 0, salt=salt))
@@ -128,7 +142,7 @@ def test_a_record_of_other_code_than_most_is_stale(store):
 def test_metrics_stop_at_a_torn_line_and_count_a_repeated_epoch_once(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"epoch": 1, "x": 1}\n{"epoch": 2, "x": 2}\n{"epoch": 2, "x": 3}\n{"epo')
-    assert read_metrics(path) == [{"epoch": 1, "x": 1}, {"epoch": 2, "x": 3}]
+    assert read_rows(path) == [{"epoch": 1, "x": 1}, {"epoch": 2, "x": 3}]
 
 
 def test_epochs_are_tidy_and_a_figure_that_was_not_evaluated_is_nan(store):

@@ -4,18 +4,18 @@ import json
 
 import pandas as pd
 
-from analysis import tables
 from analysis.runs import origin
 from analysis.runs.cache import code_version
 from analysis.runs.collect import collect
 from analysis.runs.grid import Grid
+from analysis.tables.accuracy import accuracy
 from suite.store import source
 from suite.tracking.describe import summary
 
 HERE = source.hashes(
     {
         name: source.module_file(name, source.RUNS)
-        for name in ("suite.train.engine", "suite.train.run")
+        for name in ("suite.train.trainer", "suite.train.run")
     }
 )
 
@@ -37,7 +37,7 @@ def runs_of(store):
 
 
 def notes_of(store):
-    return tables.accuracy(Grid(collect(store.root, store.write_manifest()))).notes
+    return accuracy(Grid(collect(store.root, store.write_manifest()))).notes
 
 
 def test_methods_have_code_of_their_own_and_no_run_is_stale_for_that(store):
@@ -137,3 +137,37 @@ def test_w_and_b_has_the_lists_as_text():
     flat = summary(record)
     assert json.loads(flat["provenance/source_modules"]) == {"suite.train.run": "b"}
     assert origin.of_columns(pd.DataFrame([flat])) == {"a": {"suite.train.run": "b"}}
+
+
+def teach(store, label, seed, weights, teacher_seed=None):
+    """A finished run that was taught by these weights."""
+    entry = store.add(label, seed, teacher_seed=teacher_seed)
+    record = store.finish(entry, features=False)
+    record["teacher"]["weights_sha256"] = weights
+    (store.path(entry) / "result.json").write_text(json.dumps(record))
+
+
+def test_runs_of_a_pair_taught_by_other_weights_than_most_are_marked_in_one_line(store):
+    for label in ("kd", "dkd"):
+        for seed in (0, 1):
+            teach(store, label, seed, "b" * 64 if (label, seed) == ("dkd", 1) else "a" * 64)
+    store.finish(store.add("scratch", 0), features=False)
+    assert dict(runs_of(store)["other_teacher"]) == {
+        ("kd", 0): False, ("kd", 1): False, ("dkd", 0): False, ("dkd", 1): True,
+        ("scratch", 0): False,
+    }  # fmt: skip
+    (note,) = [note for note in notes_of(store) if note.startswith("§")]
+    assert "taught by other weights than most of their column (dkd: 1 run)" in note
+    table = accuracy(Grid(collect(store.root, store.write_manifest())))
+    texts = {row.method: row.cells[1].text for row in table.rows}
+    assert texts["dkd"].endswith("(2)§")
+    assert not texts["kd"].endswith("§")
+
+
+def test_teachers_of_several_seeds_are_meant_to_differ(store):
+    for teacher_seed, weights in ((0, "a" * 64), (1, "b" * 64)):
+        for label in ("kd", "dkd"):
+            teach(store, label, 0, weights, teacher_seed)
+    runs = collect(store.root, store.write_manifest()).runs
+    assert not runs["other_teacher"].any()
+    assert not any(note.startswith("§") for note in notes_of(store))

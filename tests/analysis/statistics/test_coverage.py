@@ -5,10 +5,11 @@ The standard error of a share of 95 % over 2,000 experiments is 0.49 points.
 
 import numpy as np
 import pytest
-from simulated_runs import World, simulate
+from simulated_runs import World, simulate, simulate_images
 
 from analysis.statistics.design import Design
 from analysis.statistics.differences import Scope, compare
+from analysis.statistics.images import ImageScores
 
 EXPERIMENTS = 2000
 pytestmark = pytest.mark.simulation
@@ -56,6 +57,26 @@ def test_intervals_hold_in_95_of_100_experiments(case):
     assert 94 <= alone <= 96
     assert 94 <= last <= 96
     assert 93.5 <= together <= 98
+
+
+def test_intervals_over_seeds_and_test_images_hold_and_those_over_seeds_alone_do_not():
+    rng = np.random.default_rng(20261125)
+    crossed, seeds_alone, together = [], [], []
+    for _ in range(EXPERIMENTS):
+        rows, right = simulate_images(rng)
+        design = Design(rows)
+        images = ImageScores(np.arange(len(right)), np.full(len(right), 3), right)
+        found = compare(design, Scope.IMAGES, [images])
+        off = np.abs(found.difference)
+        each = np.tril_indices(len(off), -1)
+        crossed.append((off <= found.half_width(simultaneous=False))[each].mean())
+        together.append((off <= found.half_width())[each].all())
+        seeds_alone.append((off <= compare(design).half_width(simultaneous=False))[each].mean())
+    shares = [100 * np.mean(it) for it in (crossed, together, seeds_alone)]
+    print("seeds and images: {:.1f} alone, {:.1f} together; seeds {:.1f}".format(*shares))
+    assert 94 <= shares[0] <= 96
+    assert 93.5 <= shares[1] <= 98
+    assert shares[2] < 90
 
 
 def test_one_teacher_says_too_little_of_others_and_the_seed_intervals_show_it():

@@ -60,36 +60,25 @@ def test_bootstrap_of_a_pair_with_one_run_is_undefined():
 def test_paired_differences_ignore_a_run_without_partner():
     left, right = np.array([[3.0], [5.0]]), np.array([[1.0], [np.nan]])
     assert stats.paired_differences(left, right)[0, 0] == 2.0
-    assert stats.paired_test(left, right).n == 1
+    assert stats.present(stats.paired_differences(left, right)).tolist() == [2.0]
 
 
-def test_paired_test_agrees_with_scipy():
-    rng = np.random.default_rng(2)
-    left, right = rng.normal(91, 1, (6, 2)), rng.normal(90, 1, (6, 2))
-    found = stats.paired_test(left, right)
-    assert found.p_t == pytest.approx(scipy_stats.ttest_rel(left.ravel(), right.ravel()).pvalue)
-    want = scipy_stats.wilcoxon(left.ravel(), right.ravel()).pvalue
-    assert found.p_wilcoxon == pytest.approx(want)
-    assert found.mean == pytest.approx((left - right).mean())
+def test_runs_of_one_seed_that_rise_and_fall_together_are_correlated_within_their_pair():
+    left = np.array([[70.0, 50.0], [72.0, 52.0], [71.0, 51.0]])
+    assert stats.correlation_of_pairs(left, left + np.array([1.0, 5.0])) == pytest.approx(1.0)
+    assert stats.correlation_of_pairs(left, -left) == pytest.approx(-1.0)
+    # deviations -1, 1, 0 and 1, 1, -2 in both pairs: no product is left
+    other = np.array([[1.0, 1.0], [1.0, 1.0], [-2.0, -2.0]])
+    assert stats.correlation_of_pairs(left, other) == pytest.approx(0.0, abs=1e-12)
+    assert np.isnan(stats.correlation_of_pairs(left, np.ones((3, 2))))
 
 
-def test_wilcoxon_on_three_seeds_cannot_go_below_a_quarter():
-    assert stats.paired_test([2.0, 3.1, 4.2], [1.0, 1.0, 1.0]).p_wilcoxon == pytest.approx(0.25)
-
-
-def test_equal_scores_give_no_p_value():
-    found = stats.paired_test([1.0, 2.0], [1.0, 2.0])
-    assert found.mean == 0
-    assert np.isnan(found.p_t)
-    assert np.isnan(found.p_wilcoxon)
-
-
-def test_constant_differences_give_no_interval_and_no_p_of_a_t_test():
-    found = stats.paired_test([47.9, 48.6, 47.0], [42.1, 42.8, 41.2])  # 5.8 up to rounding
-    assert found.mean == pytest.approx(5.8)
-    assert np.isnan(found.p_t)
-    assert np.isnan(found.interval.low)
-    assert found.p_wilcoxon == 0.25  # the sign alone needs no spread
+def test_the_interval_of_a_deviation_is_chi_squareds():
+    # 2 degrees of freedom: chi2 quantiles 0.0506 and 7.378 (tables)
+    low, high = stats.sd_interval(1.0, 3)
+    assert low == pytest.approx(np.sqrt(2 / 7.378), rel=1e-3)
+    assert high == pytest.approx(np.sqrt(2 / 0.0506), rel=1e-3)
+    assert np.isnan(stats.sd_interval(0.0, 3).low)
 
 
 @pytest.mark.parametrize("difference", [0.0, 0.1, 0.3, 5.8, 30.0])
@@ -101,7 +90,6 @@ def test_every_triple_in_tenths_with_a_constant_difference_is_seen_as_constant(d
             differences = stats.paired_differences(scores, reference)
             assert len(set(differences.ravel())) == 1, (tenths, differences)
             assert stats.sd(differences) == 0
-            assert np.isnan(stats.paired_test(scores, reference).p_t)
             assert (differences[0, 0] == 0) == (difference == 0)
 
 
@@ -110,7 +98,6 @@ def test_differences_of_one_image_in_ten_million_are_no_rounding():
     differences = stats.paired_differences([90.0, 90.0 + image, 90.0], [80.0, 80.0, 80.0 - image])
     assert differences.ravel() == pytest.approx([10, 10 + image, 10 + image], abs=1e-9)
     assert stats.sd(differences) == pytest.approx(image / np.sqrt(3), rel=1e-6)
-    assert not np.isnan(stats.paired_test([90.0, 90.0 + image], [80.0, 80.0]).p_t)
 
 
 def test_holm_of_three_known_p_values():
@@ -178,3 +165,19 @@ def test_arrays_that_do_not_fit_are_refused():
         stats.paired_differences(np.zeros((3, 2)), np.zeros((2, 2)))
     with pytest.raises(stats.StatisticsError, match="shape"):
         stats.bootstrap_interval(np.zeros((2, 2, 2)), np.random.default_rng(0))
+
+
+def test_resamples_in_parts_are_those_taken_together(monkeypatch):
+    points = np.array([70.5, 81.0])
+
+    def found():
+        profile = stats.performance_profile(SCORES, points, np.random.default_rng(3))
+        interval = stats.bootstrap_interval(
+            SCORES, np.random.default_rng(3), stats.interquartile_mean
+        )
+        return [*interval, *np.concatenate(profile)]
+
+    together = found()
+    monkeypatch.setattr(stats, "AT_A_TIME", 1)
+    assert found() == together
+    assert together[2:4] == pytest.approx([5 / 6, 1 / 6])  # 2 of 3 and all of 3; none and 1 of 3

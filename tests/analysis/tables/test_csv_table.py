@@ -5,11 +5,15 @@ import math
 
 import pandas as pd
 
-from analysis import tables
 from analysis.runs.collect import collect
 from analysis.runs.grid import Grid
-from analysis.tables.csv_table import to_csv
-from analysis.tables.render import Cell, Column, Row, Table
+from analysis.tables.accuracy import accuracy as accuracy_of
+from analysis.tables.cost import cost as cost_of
+from analysis.tables.differences import differences
+from analysis.tables.forms.csv_table import to_csv
+from analysis.tables.forms.render import Cell, Column, Row, Table
+from analysis.tables.inputs import Inputs
+from analysis.tables.sensitivity import sensitivity
 
 
 def read(table):
@@ -49,15 +53,16 @@ def test_the_tables_of_a_report_have_raw_p_values_and_means(store):
         for seed, score in enumerate(values):
             store.finish(store.add(label, seed), score, features=False)
     grid = Grid(collect(store.root, store.write_manifest()))
-    accuracy = read(tables.accuracy(grid)).set_index("Method")
+    accuracy = read(accuracy_of(grid)).set_index("Method")
     assert math.isclose(accuracy.loc["kd", "teacher → student mean"], sum(scores["kd"]) / 3)
     assert accuracy.loc["kd", "teacher → student n"] == 3
     assert accuracy.loc["kd", "gain over scratch low"] < 9.875
-    (row,) = read(tables.comparisons(grid)).to_dict("records")
-    assert 0 < row["p (t)"] < 0.002
-    assert row["p (t)"] != round(row["p (t)"], 3)
-    assert {"95 % interval low", "95 % interval high", "difference"} <= set(row)
-    cost = read(tables.cost(grid)).set_index("Method")
+    (row,) = read(differences(Inputs(grid, None))).to_dict("records")
+    assert 0 < row["p"] < 0.002
+    assert row["p raw"] != round(row["p raw"], 3)
+    reach = "same pairs, same teachers"
+    assert {f"{reach} low", f"{reach} high", "difference"} <= set(row)
+    cost = read(cost_of(grid)).set_index("Method")
     assert cost.loc["kd", "peak memory bytes"] == 512 * 2**20
 
 
@@ -71,14 +76,13 @@ def test_a_sensitivity_cell_with_a_hole_is_not_bold(store):
     for steps, bits, scores in options:
         for seed, score in enumerate(scores):
             label = f"dskd steps={steps} bits={bits}"
-            entry = store.add(label, seed, method="dskd", salt=label)
-            store.start(entry, options={"steps": steps, "bits": bits})
+            chosen = {"steps": steps, "bits": bits}
+            entry = store.add(label, seed, method="dskd", salt=label, options=chosen)
             if score is None:
                 store.fail(entry)
             else:
                 store.finish(entry, score, features=False)
-            store.start(entry, options={"steps": steps, "bits": bits})
-    (table,) = tables.sensitivity(Grid(collect(store.root, store.write_manifest())))
+    (table,) = sensitivity(Grid(collect(store.root, store.write_manifest())))
     marks = {cell.text: cell.mark for row in table.rows for cell in row.cells[1:]}
     assert marks["99.00 (1/2 runs)"] == "hole"
     (best,) = [text for text, mark in marks.items() if mark == "best"]

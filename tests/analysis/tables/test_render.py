@@ -2,15 +2,15 @@
 
 from html.parser import HTMLParser
 
-from analysis.tables.latex import points, to_latex
-from analysis.tables.render import Cell, Column, Row, Table, to_html, to_markdown, to_text
+from analysis.tables.forms.latex import points, to_latex
+from analysis.tables.forms.render import Cell, Column, Row, Table, to_html, to_markdown, to_text
 
 TABLE = Table(
     name="accuracy",
     title="Test accuracy",
     columns=[Column("Method", "l"), Column("wrn_40_2 → wrn_16_2", group="wrn_40_2/wrn_16_2")],
     rows=[
-        Row([Cell("kd_50%&<b>"), Cell("74.92 ± 0.28 (3)", "second")], "kd"),
+        Row([Cell("kd_50%&<b>"), Cell("74.92 ± 0.28 (3)")], "kd"),
         Row([Cell("dskd|a"), Cell("75.30 ± 0.10 (3)", "best")], "dskd", rule_above=True),
         Row([Cell("crd"), Cell("2 failed", "hole")], "crd"),
     ],
@@ -19,9 +19,9 @@ TABLE = Table(
 )
 
 
-def test_markdown_has_bold_best_underlined_second_and_escaped_pipes():
+def test_markdown_has_bold_best_and_escaped_pipes():
     lines = to_markdown(TABLE).splitlines()
-    assert "| kd\\_50%&<b> | <u>74.92 ± 0.28 (3)</u> |" in lines
+    assert "| kd\\_50%&<b> |        74.92 ± 0.28 (3) |" in lines
     assert "**75.30 ± 0.10 (3)**" in lines[5]
     assert "dskd\\|a" in lines[5]
     assert "*2 failed*" in lines[6]
@@ -30,7 +30,7 @@ def test_markdown_has_bold_best_underlined_second_and_escaped_pipes():
 
 def test_latex_escapes_what_is_special_and_uses_booktabs():
     text = to_latex(TABLE)
-    assert r"kd\_50\%\&$<$b$>$ & \underline{74.92 $\pm$ 0.28 (3)} \\" in text
+    assert r"kd\_50\%\&$<$b$>$ & 74.92 $\pm$ 0.28 (3) \\" in text
     assert r"dskd|a & \textbf{75.30 $\pm$ 0.10 (3)} \\" in text
     assert r"\shortstack[r]{wrn\_40\_2 $\to$\\wrn\_16\_2}" in text
     assert text.count(r"\midrule") == 2
@@ -67,7 +67,7 @@ def test_text_is_aligned_and_marks_the_best():
     assert lines[0] == "Test accuracy"
     assert lines[4].endswith("75.30 ± 0.10 (3)*")
     assert all(len(line) <= len(lines[2]) for line in lines[3:6])
-    assert lines[6] == "  * best of its column, or chosen"
+    assert lines[6] == "  * best of its column or not told from it, or chosen"
     assert "* best" not in to_text(Table("t", "T", [Column("a")], [Row([Cell("1")])]))
 
 

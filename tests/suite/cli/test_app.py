@@ -4,22 +4,11 @@ import json
 import re
 
 import pytest
+from command_line import in_process as run
 
-from suite.cli.app import main
-from suite.store.claims import claim
+from suite.store.lease import acquire
 
 TINY = "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=64 epochs=1 seeds=[0]"
-
-
-def run(capsys, *arguments):
-    """Exit status and what was printed."""
-    status = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        status = end.code or 0
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def sweep(capsys, root, settings, *more):
@@ -216,7 +205,7 @@ def test_force_trains_students_again_and_keeps_their_old_records(capsys, tmp_pat
         assert (folder / "result.json").read_bytes() != content  # the time at least
         again, before = (json.loads((at / "result.json").read_text()) for at in (folder, aside))
         assert again["weights_sha256"] == before["weights_sha256"]
-    with claim(tmp_path / "dskd_digits" / aside.name[:16]):
+    with acquire(tmp_path / "dskd_digits" / aside.name[:16]):
         status, _, err = sweep(capsys, tmp_path, settings, "--force")
     assert status == 2
     assert "is being trained by process" in err

@@ -1,14 +1,13 @@
 """The contract, over all data sets: the suite's files and what installed packages add."""
 
-import importlib
 import os
-import re
-import tomllib
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import torch
+import worked_example
 
 from suite.config import DataConfig, RunSpec, Runtime
 from suite.data import DataError, describe, load, modules, names, sets
@@ -19,38 +18,21 @@ from suite.store.record import RunDirectory
 from suite.train.run import run
 
 ROOT = Path(os.environ.get("DSKD_DATA_ROOT", "data"))
-DOCS = Path(__file__).parents[3] / "docs" / "extending.md"
 
 
 @pytest.mark.parametrize("name", sets.names())
 def test_a_data_set_keeps_the_contract(name):
-    files = sets.find(name).files
-    if files and not (ROOT / files).is_dir():
-        pytest.skip(f"needs the files of {name} in {ROOT / files}")
+    folder = sets.find(name).folder(ROOT)
+    if folder is not None and not folder.is_dir():
+        pytest.skip(f"needs the files of {name} in {folder}")
     check(name, ROOT)
-
-
-def block(language):
-    (text,) = re.findall(rf"^ *```{language}\n(.*?)^ *```$", DOCS.read_text(), re.M | re.S)
-    return "\n".join(line.removeprefix("    ") for line in text.splitlines()) + "\n"
 
 
 @pytest.fixture
 def stripes(tmp_path, monkeypatch):
-    """The worked example of docs/extending.md as an installed package, with its entry point."""
-    package, note = tmp_path / "my_package", tmp_path / "my_package-1.0.dist-info"
-    for folder in (package, note):
-        folder.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "stripes.py").write_text(block("python"))
-    (group, points), *_ = tomllib.loads(block("toml"))["project"]["entry-points"].items()
-    lines = [f"{name} = {target}" for name, target in points.items()]
-    (note / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]))
-    (note / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    importlib.invalidate_caches()
+    name = worked_example.install("A data set in memory: one file", tmp_path, monkeypatch)
     sets._installed.cache_clear()
-    yield "stripes"
+    yield name
     sets._installed.cache_clear()
 
 
@@ -82,7 +64,7 @@ def test_the_module_of_a_data_set_is_behind_its_runs_and_no_others():
 
 
 def offer(monkeypatch, name, target):
-    point = importlib.metadata.EntryPoint(name, target, sets.ENTRY_POINT_GROUP)
+    point = EntryPoint(name, target, sets.ENTRY_POINT_GROUP)
     monkeypatch.setattr(sets, "_installed", lambda: {point.name: point})
 
 

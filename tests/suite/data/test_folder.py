@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from suite.config import DataConfig
-from suite.data import DataError, decoding, describe, load, names
-from suite.data.decoding import MEAN, STD
+from suite.data import DataError, describe, identify, load, names, readers
+from suite.data.decoding import MEAN, STD, normalised, within
 from suite.data.listing import scan
 from suite.train import evaluate
 
@@ -49,8 +50,8 @@ def assert_same(batches, others):
 def test_a_rank_decodes_the_images_of_its_own_batches_alone(root, monkeypatch):
     """7 images in batches of 2: the second of two ranks has images 2, 3 and 6."""
     test, decoded = open_folder(root).evals["test"], []
-    decode = decoding._decode
-    monkeypatch.setattr(decoding, "_decode", lambda path: decoded.append(path) or decode(path))
+    decode = readers.decode
+    monkeypatch.setattr(readers, "decode", lambda path: decoded.append(path) or decode(path))
     own = test.batches(2, rank=1, world_size=2)
     assert torch.cat([batch.index for batch in own]).tolist() == [2, 3, 6]
     assert len(decoded) == 3
@@ -79,7 +80,7 @@ def test_ranks_share_an_evaluation_by_batches_and_the_record_reads_labels_withou
     monkeypatch.setattr(evaluate, "BATCH_SIZE", 2)
     evaluate.evaluate(Rank(), network, Watched())
     assert asked == [(1, 2)]
-    monkeypatch.setattr(decoding, "_decode", None)
+    monkeypatch.setattr(readers, "decode", None)
     assert test.labels.tolist() == [0, 0, 1, 1, 1, 2, 2]
 
 
@@ -335,3 +336,147 @@ def test_a_damaged_image_is_named_in_one_line(tmp_path, damage, workers):
     with pytest.raises(DataError, match=r"^image .*/bee/00\d\.png cannot be read: .*") as caught:
         list(data.train.plain(4))
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def tiny_imagenet(tmp_path):
+    """The layout of tiny-imagenet-200 with two classes: the test images have no labels."""
+    folder = tmp_path / "tiny-imagenet-200"
+    for label, count in (("n01443537", 6), ("n01629819", 6)):
+        write_images(folder / "train" / label, {"images": count})
+        (folder / "train" / label / f"{label}_boxes.txt").write_text("n_0.JPEG\t0\t10\t63\t58\n")
+    write_images(folder / "val", {"images": 3})
+    write_images(folder / "test", {"images": 2})
+    lines = ["000.png\tn01629819\t0\t32\t44\t62", "001.png\tn01443537\t52\t55\t57\t59"]
+    lines.append("002.png\tn01629819\t4\t0\t60\t55")
+    (folder / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_tiny_imagenet_is_read_as_it_is_published(tiny_imagenet):
+    config = DataConfig(name=tiny_imagenet.name, image_size=16)
+    data = load(config, tiny_imagenet.parent)
+    assert data.class_names == ("n01443537", "n01629819")
+    test = data.evals["test"]
+    assert test.labels.tolist() == [0, 1, 1]
+    names = [path.decode().rpartition("/")[2] for path in test.loading.files.paths]
+    assert names == ["001.png", "000.png", "002.png"]
+    assert len(data.train) + len(data.evals["val"]) == 12
+    assert next(test.batches(3)).image.shape == (3, 3, 16, 16)
+
+
+def test_other_annotations_are_other_images(tiny_imagenet):
+    file = tiny_imagenet / "val" / "val_annotations.txt"
+    before = identify(tiny_imagenet.name, tiny_imagenet.parent)
+    file.write_text(file.read_text().replace("002.png\tn01629819", "002.png\tn01443537"))
+    assert identify(tiny_imagenet.name, tiny_imagenet.parent) != before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("000.png", "9.png"), "3 files, the first wrong one is '9.png"),
+        (lambda text: text.partition("\n")[2], "2 lines for 3 files"),
+    ],
+)
+def test_annotations_that_do_not_fit_the_files_are_refused(tiny_imagenet, change, message):
+    file = tiny_imagenet / "val" / "val_annotations.txt"
+    file.write_text(change(file.read_text()))
+    with pytest.raises(DataError, match=message):
+        load(DataConfig(name=tiny_imagenet.name), tiny_imagenet.parent)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Twelve JPEG files of 90x120 pixels cut from a photograph, one of them grey, and a PNG."""
+    root, stream = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    photograph = Image.fromarray(load_sample_image("china.jpg"))
+    for split, count in (("train", 4), ("val", 2)):
+        for label in ("left", "right"):
+            place = root / "china" / split / label
+            place.mkdir(parents=True)
+            for number in range(count):
+                left, top = (int(it) for it in stream.integers(0, 200, 2))
+                cut = photograph.resize((120, 90), box=(left, top, left + 400, top + 220))
+                cut = cut.convert("L") if number == 0 else cut
+                cut.save(place / f"{number}.jpg", quality=90)
+    cut.save(place / "9.png")
+    return root
+
+
+def of_decoder(photographs, decoder, workers=0):
+    config = DataConfig(
+        name="china", image_size=32, decoder=decoder, train_split="trainval", eval_splits=["test"]
+    )
+    return load(config, photographs, workers)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_torchvisions_decoder_gives_the_views_of_pillow_up_to_rounding(photographs, training):
+    """The same crops and flips; a byte may differ by 1, from the middle crop by 2."""
+    steps = [
+        list(data.train.epoch(0, 1, 4) if training else data.evals["test"].batches(4))
+        for data in (of_decoder(photographs, None), of_decoder(photographs, "torchvision"))
+    ]
+    std = torch.tensor(STD).view(3, 1, 1)
+    for batch, other in zip(*steps, strict=True):
+        assert torch.equal(batch.index, other.index)
+        bytes_apart = ((batch.image - other.image) * std * 255).abs()
+        assert bytes_apart.max() < 2.01
+        assert bytes_apart.mean() < 0.1
+
+
+def test_torchvisions_decoder_goes_on_in_the_middle_and_with_workers(photographs):
+    alone = list(of_decoder(photographs, "torchvision").train.epoch(0, 1, 2))
+    helped = of_decoder(photographs, "torchvision", workers=2).train
+    assert_same(alone[1:], helped.epoch(0, 1, 2, first_step=1))
+
+
+def test_a_damaged_jpeg_is_refused_by_torchvisions_decoder_too(photographs, tmp_path):
+    shutil.copytree(photographs / "china", tmp_path / "china")
+    file = tmp_path / "china" / "train" / "left" / "1.jpg"
+    file.write_bytes(file.read_bytes()[:-400])
+    with pytest.raises(DataError, match=r"left/1\.jpg cannot be read: image file is truncated"):
+        list(of_decoder(tmp_path, "torchvision").train.epoch(0, 1, 2))
+
+
+def test_a_decoder_is_part_of_the_configuration_and_only_of_image_folders(tmp_path):
+    assert "decoder" not in DataConfig(name="china").model_dump()
+    assert DataConfig(name="china", decoder="torchvision").model_dump()["decoder"] == "torchvision"
+    with pytest.raises(DataError, match=r"data\.decoder torchvision: only image folders"):
+        load(DataConfig(name="fake", decoder="torchvision"), tmp_path)
+
+
+def test_bytes_are_normalised_image_by_image_with_the_bits_of_the_whole_batch():
+    raw = torch.arange(256, dtype=torch.uint8).repeat(3 * 2).view(2, 3, 16, 16)
+    mean, std = (torch.tensor(it).view(3, 1, 1) for it in (MEAN, STD))
+    assert torch.equal(normalised(raw, mean, std), (raw.float() / 255 - mean) / std)
+
+
+@pytest.mark.parametrize(
+    ("room_mb", "workers", "expected"),
+    [
+        (None, 4, (4, 4)),  # no such folder
+        (8000, 0, (0, None)),
+        (8000, 16, (16, 4)),
+        (2 * 33, 8, (8, 4)),  # 8 x 4 batches of 1 MB and the one in use
+        (2 * 32, 8, (8, 3)),
+        (2 * 5, 8, (4, 1)),  # fewer processes, one batch each
+        (2, 8, (0, None)),  # not one beside the one in use
+    ],
+)
+def test_processes_and_batches_ahead_fit_into_half_of_the_shared_memory(
+    room_mb, workers, expected, caplog
+):
+    room = None if room_mb is None else room_mb * 10**6
+    assert within(room, workers, 10**6) == expected
+    assert ("--shm-size" in caplog.text) == (
+        expected not in ((workers, 4), (0, None)) or room == 2e6
+    )
+
+
+def test_in_a_container_without_shared_memory_images_are_decoded_all_the_same(root, monkeypatch):
+    """Docker's 64 MB hold none of these batches, were they as large as ImageNet's."""
+    monkeypatch.setattr("suite.data.decoding.shared_memory_bytes", lambda: 1000)
+    alone, helped = open_folder(root).train, open_folder(root, workers=2).train
+    assert_same(list(alone.epoch(0, 1, 4)), helped.epoch(0, 1, 4))

@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from suite.device.precision import COLLAPSED, Autocast, LossScaler
-from suite.train.meter import Meter
+from suite.train.meter import Meter, figures_of
 
 FUSED = [True, False]
 
@@ -90,9 +90,10 @@ def test_autocast_leaves_arguments_and_results_alone(precision, half):
 
 @pytest.mark.parametrize("skips", [True, False])
 def test_a_step_left_out_counts_in_no_mean(skips):
-    meter = Meter({}, Fabric(accelerator="cpu", devices=1), skips=skips)
+    meter = Meter(Fabric(accelerator="cpu", devices=1), {})
     for loss in (torch.tensor(2.0), torch.tensor(math.nan)):
-        meter.add(4, loss, {"ce": loss}, torch.tensor(3), {"share": loss})
+        terms, diagnostics = {"ce": loss}, {"share": loss}
+        meter.add(figures_of(4, loss, terms, torch.tensor(3), diagnostics, skips=skips))
     sums = meter.read()
     assert (sums["images"], sums["hits"]) == (8.0, 6.0)
     if skips:

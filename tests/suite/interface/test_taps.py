@@ -6,6 +6,7 @@ from method_setup import make_model
 
 from suite.interface.rng import generator
 from suite.interface.taps import TappedModel, UnsupportedModel
+from suite.interface.testing import without_classifier
 
 NETWORKS = ("cifar_resnet8", "cifar_wrn_16_2", "test_resnet", "test_vit", "test_convnext")
 
@@ -46,6 +47,21 @@ def test_the_pooled_feature_is_what_the_classifier_reads(name):
     network = make_model(name).eval()
     outputs = network(images(network), ("pooled",))
     assert torch.allclose(network.head.from_pooled(outputs["pooled"]), outputs.logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "mobilenetv3_small_050", "test_efficientnet"])
+def test_without_a_classifier_all_features_are_as_before_and_there_are_no_logits(name):
+    whole = make_model(name, seed=1).eval()
+    bare = without_classifier(whole)
+    assert (whole.has_classifier, bare.has_classifier) == (True, False)
+    taps = [tap for tap in whole.shapes if tap != "logits"]
+    expected, found = whole(images(whole), taps), bare(images(whole), taps)
+    assert all(torch.equal(expected[tap], found[tap]) for tap in taps)
+    assert bare.shapes == {**whole.shapes, "logits": (0,)}
+    assert found.logits.shape == (2, 0)
+    assert not bare.head.pools_linearly
+    with pytest.raises(UnsupportedModel, match="needs one linear classifier, has Identity"):
+        _ = bare.classifier
 
 
 @pytest.mark.parametrize("name", ["cifar_resnet8", "cifar_vgg8", "cifar_resnet50", "resnet18"])

@@ -9,7 +9,7 @@ import pytest
 
 from suite import methods
 from suite.interface.distiller import Distiller
-from suite.interface.testing import Bench
+from suite.interface.method_bench import Bench
 from suite.methods import UnknownMethod
 
 
@@ -85,10 +85,10 @@ def test_installed_packages_add_methods(monkeypatch):
 
 
 def test_an_entry_point_that_is_no_method_is_refused(monkeypatch):
-    offer(monkeypatch, "suite.interface.testing:Bench")
+    offer(monkeypatch, "suite.interface.method_bench:Bench")
     with pytest.raises(UnknownMethod, match="entry point 'theirs' is no Distiller"):
         methods.find("theirs")
-    assert Bench.__module__ == "suite.interface.testing"
+    assert Bench.__module__ == "suite.interface.method_bench"
 
 
 def test_a_file_with_two_methods_is_refused(tmp_path, monkeypatch):

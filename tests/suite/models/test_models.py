@@ -5,7 +5,15 @@ import torch
 
 from suite.config import ModelConfig, TeacherConfig
 from suite.interface.errors import UserError
-from suite.models import count_macs, count_parameters, create, describe, names, weights_sha256
+from suite.models import (
+    BareTask,
+    count_macs,
+    count_parameters,
+    create,
+    describe,
+    names,
+    weights_sha256,
+)
 
 
 def test_any_timm_classifier_can_be_made_for_small_grey_images():
@@ -15,24 +23,24 @@ def test_any_timm_classifier_can_be_made_for_small_grey_images():
         ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "depth": 2}),
         ("convnext_atto", {}),
     ]:
-        network = create(ModelConfig(name=name, options=options), 7, (1, 32, 32))
+        network = create(ModelConfig(name=name, options=options), BareTask(7, (1, 32, 32)))
         assert network(torch.zeros(2, 1, 32, 32)).logits.shape == (2, 7)
 
 
 def test_an_unknown_model_is_refused_with_a_suggestion():
     with pytest.raises(UserError, match=r"unknown model 'resnet81' \(did you mean resnet.*models"):
-        create(ModelConfig(name="resnet81"), 10, (3, 32, 32))
+        create(ModelConfig(name="resnet81"), BareTask(10, (3, 32, 32)))
 
 
 def test_a_wrong_option_is_refused_in_one_line():
     with pytest.raises(UserError, match=r"model 'resnet18' with options .*wings") as error:
-        create(ModelConfig(name="resnet18", options={"wings": 2}), 10, (3, 32, 32))
+        create(ModelConfig(name="resnet18", options={"wings": 2}), BareTask(10, (3, 32, 32)))
     assert "\n" not in str(error.value)
 
 
 def test_a_network_of_fixed_input_size_says_how_to_change_it():
     with pytest.raises(UserError, match=r"does not take images of 3x32x32.*img_size"):
-        create(ModelConfig(name="vit_tiny_patch16_224"), 10, (3, 32, 32))
+        create(ModelConfig(name="vit_tiny_patch16_224"), BareTask(10, (3, 32, 32)))
 
 
 def test_a_teacher_needs_exactly_one_source_of_weights():

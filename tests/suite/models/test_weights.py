@@ -132,6 +132,27 @@ def test_the_student_is_taken_out_of_an_mdistiller_distiller(state, network, tmp
     assert torch.equal(network.fc.bias, state["fc.bias"])
 
 
+def test_the_network_is_taken_out_of_a_lightning_module(state, network, tmp_path):
+    whole = {f"net.backbone.{name}": tensor for name, tensor in network.state_dict().items()}
+    whole |= {"criterion.weight": torch.ones(100), "ema.conv1.weight": torch.zeros(1)}
+    whole["net.backbone.fc.bias"] = state["fc.bias"]
+    content = {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": whole,
+        "hyper_parameters": {"lr": 0.1},
+        "optimizer_states": [],
+    }
+    load_foreign(network, save(tmp_path / "epoch=3.ckpt", content))
+    assert torch.equal(network.fc.bias, state["fc.bias"])
+
+
+def test_a_file_for_other_classes_says_so_and_what_to_do(state, network, tmp_path):
+    state |= {"fc.weight": torch.zeros(10, 64), "fc.bias": torch.zeros(10)}
+    message = refused(network, save(tmp_path / "ten.pth", state))
+    assert "ten.pth is for 10 classes, the data have 100; `fine_tune: true` gives it" in message
+
+
 @pytest.mark.parametrize("name", ["cifar_wrn_16_2", "resnet18"])
 def test_our_own_and_timms_names_load_as_they_are(name, tmp_path):
     source, target = timm.create_model(name), timm.create_model(name)

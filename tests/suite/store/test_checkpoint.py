@@ -1,8 +1,13 @@
 """A checkpoint comes back with the same bits, or the one before does, or a message."""
 
+import hashlib
+import io
+from pathlib import Path
+
 import pytest
 import torch
 
+from bench.memory import peak_growth
 from suite.store import checkpoint
 from suite.store.record import RunDirectory
 
@@ -48,6 +53,31 @@ def test_when_no_checkpoint_can_be_read_the_message_names_the_files(run):
     with pytest.raises(checkpoint.CheckpointError, match=r"checkpoint\.pt is damaged.*delete"):
         checkpoint.load(run)
     assert run.checkpoint.exists()  # nothing is deleted behind the user's back
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux says the peak")
+def test_a_large_state_is_written_without_a_copy_and_read_with_one(run):
+    """256 MB of banks: they were copied twice to be written, and to be read."""
+    size = 2**28
+    state = {"bank": torch.ones(size // 4), "other": torch.zeros(3)}
+    checkpoint.save(run, {"step": 1})  # what torch loads for its first
+    checkpoint.load(run)
+    with peak_growth() as written:
+        checkpoint.save(run, state)
+    assert written.bytes < size / 4
+    with peak_growth() as read:
+        found = checkpoint.load(run)
+    assert size <= read.bytes < 1.25 * size
+    assert torch.equal(found["bank"], state["bank"])
+
+
+def test_a_checkpoint_of_before_is_read(run):
+    """Made whole in memory, its header first."""
+    buffer = io.BytesIO()
+    torch.save({"weights": torch.arange(3.0)}, buffer)
+    sha256 = hashlib.sha256(buffer.getvalue()).hexdigest().encode()
+    run.checkpoint.write_bytes(checkpoint.MAGIC + sha256 + b"\n" + buffer.getvalue())
+    assert checkpoint.load(run)["weights"].tolist() == [0.0, 1.0, 2.0]
 
 
 def test_a_kill_between_the_two_renames_leaves_the_state_before(run):

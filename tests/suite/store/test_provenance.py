@@ -19,17 +19,24 @@ from suite.train.run import run
 
 ROOT = Path(__file__).parents[3]
 NOT_BEHIND_A_RUN = {
-    "suite.store.claims": "who trains a run",
+    "suite.evaluation": "measures runs that are finished",
+    "suite.store.evaluations": "the files of these measurements",
+    "suite.store.cost": "the file of what steps of training take",
+    "suite.store.lease": "who trains a run",
+    "suite.store.schema": "checks records that others wrote",
     "suite.store.states": "what a run needs now",
     "suite.cli": "the command line",
     "suite.data.testing": "the contract of data sets, for tests",
     "suite.device.limits": "refuses what the machine does not carry",
     "suite.device.machine": "what the machine has",
     "suite.train.preflight": "refuses runs before they start",
+    "suite.interface.absent_gpu": "a device for the contract and for counting kernels",
+    "suite.interface.method_bench": "a method on a pair of networks, for the contract",
+    "suite.interface.kernels": "what is known of a GPU's kernels, for the same",
     "suite.interface.testing": "the contract of methods, for tests",
     "suite.terminal": "the command line",
     "suite.yaml_input": "reads YAML files into what is then checked",
-    "suite.tracking": "mirrors finished figures to W&B",
+    "suite.tracking": "shows runs on W&B and other trackers",
 }
 """Modules of suite/ that no run imports, with what they are for (packages with all inside)."""
 
@@ -80,14 +87,14 @@ def test_other_methods_are_not_behind_a_run():
 
 EDITS = {
     "suite/cli/app.py": ('help="Make the report at the end."', 'help="Make a report."'),
-    "suite/train/engine.py": ("epoch: int = 1", "epoch: int = 2"),
+    "suite/train/trainer.py": ("epoch: int = 1", "epoch: int = 2"),
     "suite/data/split.py": ("SPLIT_SEED = 2602", "SPLIT_SEED = 2603"),
     "baselines/_losses.py": ("def ", "def _"),
     "baselines/dkd.py": ("def ", "def _"),
 }
 MARKED = {
     "suite/cli/app.py": set(),
-    "suite/train/engine.py": {"scratch", "kd", "dkd", "crd+kd"},
+    "suite/train/trainer.py": {"scratch", "kd", "dkd", "crd+kd"},
     "suite/data/split.py": {"scratch", "kd", "dkd", "crd+kd"},
     "baselines/_losses.py": {"kd", "dkd", "crd+kd"},
     "baselines/dkd.py": {"dkd"},
@@ -135,7 +142,7 @@ def test_an_edit_marks_the_runs_whose_numbers_it_can_change_and_no_others(tree, 
 
 
 def test_a_docstring_or_comment_marks_no_run(tree):
-    before, path = sources(tree), tree / "suite" / "train" / "engine.py"
+    before, path = sources(tree), tree / "suite" / "train" / "trainer.py"
     text = path.read_text()
     path.write_text("# Changed.\n" + text.replace('"""How far a run has come."""', '"""Where."""'))
     assert sources(tree) == before

@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 import torch
 
+import baselines
 from suite.config import RunSpec, Runtime, parse
 from suite.interface.errors import UserError
 from suite.names import TEACHERS
@@ -147,6 +148,29 @@ def test_one_diverging_run_leaves_the_others_alone(teacher, alone, tmp_path):
     assert outcome(tmp_path, good) == alone[1][good.run_id]
 
 
+def test_a_failed_run_keeps_no_network_while_the_others_go_on(
+    teacher, alone, tmp_path, monkeypatch
+):
+    store_with(teacher, alone, tmp_path)
+    build, write = run_module.build_trainer, run_module.write_result
+    networks, alive = {}, []
+
+    def noted(config, *others):
+        trainer = build(config, *others)
+        networks[config.run_id] = weakref.ref(trainer.step.student)
+        return trainer
+
+    def asked(*arguments):
+        alive.extend(run_id for run_id, network in networks.items() if network() is not None)
+        write(*arguments)
+
+    monkeypatch.setattr(run_module, "build_trainer", noted)
+    monkeypatch.setattr(run_module, "write_result", asked)
+    good, bad = members(teacher)[0], student(teacher, optimizer={"lr": 1e30})
+    assert list(run_packed([good, bad], runtime(tmp_path))) == [bad]
+    assert alive == [good.run_id]
+
+
 def test_a_method_that_does_not_fit_leaves_the_others_alone(teacher, alone, tmp_path):
     store_with(teacher, alone, tmp_path)
     good = members(teacher)[0]
@@ -192,3 +216,54 @@ def test_a_kept_failure_keeps_no_tensor_and_still_says_where_it_happened():
     assert "in fails" in text
     assert "KeyError: 'inner'" in text
     assert str(kept) == "outer"
+
+
+TWO_VIEWS = '''
+from torch.nn import functional
+
+from suite.interface.distiller import Distiller
+
+
+class TwoViews(Distiller):
+    """Cross-entropy of the image, and the teacher's logits and features of two further views."""
+
+    paper = "none"
+
+    def student_taps(self):
+        return ("pooled",)
+
+    def teacher_taps(self):
+        return ("stage0",)
+
+    def views(self):
+        return ("redrawn", "randaugment")
+
+    def losses(self, batch, student, teacher, progress):
+        assert list(batch.views) == list(self.views())
+        terms = {"ce": functional.cross_entropy(student.logits, batch.label)}
+        for name, image in batch.views.items():
+            said, heard = teacher.views[name], student.views[name]
+            assert len(image) == len(said["stage0"]) == len(heard["pooled"])
+            terms[name] = functional.mse_loss(heard.logits, said.logits + said["stage0"].mean())
+        return terms
+'''
+
+
+def test_a_method_with_three_views_beside_others_changes_no_bit_of_any(
+    teacher, alone, tmp_path, monkeypatch
+):
+    """Packed and stopped in every epoch it ends as alone; KD beside it, as where it is not."""
+    (tmp_path / "twoviews.py").write_text(TWO_VIEWS)
+    monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(tmp_path)])
+    specs = [*members(teacher)[:2], student(teacher, "twoviews"), student(teacher, "twoviews+kd")]
+    store_with(teacher, alone, tmp_path / "alone")
+    for own in specs[2:]:
+        run(own, runtime(tmp_path / "alone"))
+    store_with(teacher, alone, tmp_path / "packed")
+    calls = count()
+    with pytest.raises(Interrupted):
+        run_packed(specs, runtime(tmp_path / "packed"), lambda: next(calls) >= 2)
+    assert run_packed(specs, runtime(tmp_path / "packed")) == {}
+    packed = [outcome(tmp_path / "packed", one) for one in specs]
+    assert packed[:2] == [alone[1][one.run_id] for one in specs[:2]]
+    assert packed[2:] == [outcome(tmp_path / "alone", one) for one in specs[2:]]

@@ -58,7 +58,7 @@ def test_a_device_that_is_not_known_is_not_judged_by_this_machine():
 def test_what_is_built_all_the_same_is_refused_before_memory_is_asked_for():
     config = spec("crd", **GIGANTIC).config
     data = load(config.data, RUNTIME.data_root)
-    network = models.create(config.student, data.num_classes, data.image_shape)
+    network = models.create(config.student, data)
     fabric = make_fabric(config, RUNTIME)
     with pytest.raises(UserError, match=r"crd: keeps 40960\.0 GB for 512 .* has \d+\.\d GB"):
         build_distiller(config, data, network, network, fabric, generator(0, "method"))
@@ -94,10 +94,10 @@ def test_a_teachers_file_is_read_before_anything_is_trained(tmp_path):
     teacher = {"run_id": None, "checkpoint": str(path)}
     missing = changed(teacher=teacher)
     assert fault_of(missing) == f"cannot read weights {path}: No such file or directory"
-    network = models.create(missing.config.student, 7, (3, 16, 16))
+    network = models.create(missing.config.student, models.BareTask(7, (3, 16, 16)))
     torch.save(network.model.state_dict(), path)
-    assert "of another shape" in fault_of(missing)
-    network = models.create(missing.config.student, 10, (3, 16, 16))
+    assert "is for 7 classes, the data have 10" in fault_of(missing)
+    network = models.create(missing.config.student, models.BareTask(10, (3, 16, 16)))
     torch.save(network.model.state_dict(), path)
     assert fault_of(missing) is None
 
@@ -132,9 +132,10 @@ def test_no_method_makes_the_teacher_look_at_more_than_a_few_images(monkeypatch)
             yield batch
 
     monkeypatch.setattr(ArrayTrain, "epoch", counted)
-    for name in set(methods.names()) - {"scratch"}:
+    for name in sorted(set(methods.names()) - {"scratch"}):
         images.clear()
         check([spec(name)], RUNTIME)
         assert images in ([], [PASS_IMAGES]), name
+    images.clear()
     check([spec("lshfm")], RUNTIME)
     assert images == [8]

@@ -21,10 +21,10 @@ from suite.interface.errors import UserError
 from suite.models import TeacherError, weights_sha256
 from suite.names import TEACHERS
 from suite.store.record import RunDirectory
-from suite.train.engine import DivergedError
 from suite.train.evaluate import evaluate
 from suite.train.features import epochs_to_keep
 from suite.train.run import Interrupted, run
+from suite.train.trainer import DivergedError
 
 ROOT = Path(__file__).parents[3]
 TEACHER = {"name": "cifar_resnet8", "options": {"widths": [4, 8, 8, 16]}}
@@ -140,6 +140,23 @@ def test_features_are_kept_after_some_epochs_which_changes_no_bit(store, tmp_pat
         assert np.abs(moved).max() > 0
         assert last["heldout/inspect/trajectory"].shape[1:] == (6, 8)  # 5 steps, 8 channels
         assert "train/inspect/trajectory" not in last
+
+
+def test_features_of_all_stages_are_kept_when_asked_for_which_changes_no_bit(store, tmp_path):
+    spec = student_spec(store[1], "kd", epochs=2)
+    records = {}
+    for folder, stages in (("without", False), ("with", True)):
+        copy_of_teacher(store, tmp_path / folder)
+        run(spec, runtime(tmp_path / folder, stage_features=stages))
+        records[folder] = RunDirectory.of(tmp_path / folder, "experiment", spec.run_id)
+    assert records["with"].weights.read_bytes() == records["without"].weights.read_bytes()
+    with np.load(records["with"].features) as kept, np.load(records["without"].features) as plain:
+        added = sorted(set(kept.files) - set(plain.files))
+        assert {name.partition("_stage")[0] for name in added} == {
+            "heldout/student",
+            "heldout/teacher",
+        }
+        assert all(len(kept[name]) == len(kept["heldout/label"]) for name in added)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +341,7 @@ def test_logits_that_overflow_in_evaluation_stop_a_run_only_at_its_end(
     def late():
         return (len(splits) + 1) // 2 == overflows
 
-    monkeypatch.setattr("suite.train.engine.evaluate", overflowing)
+    monkeypatch.setattr("suite.train.trainer.evaluate", overflowing)
     if overflows == 2:
         with pytest.raises(DivergedError, match="not finite in epoch 2: val/nll, test/nll"):
             run(spec, runtime(tmp_path))

@@ -1,24 +1,25 @@
 """Workers on this machine: their code, their GPUs, how many runs each gets, what is refused."""
 
 import os
-import shlex
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import cloudpickle
 import pytest
 import torch
 
-import suite
 from suite.cli.app import main
 from suite.config import Runtime
 from suite.device import machine
 from suite.train.pack import AT_ONCE_ON_GPU
 from sweeps.executors import local
-from sweeps.executors.local import LocalWorkers, share, with_pack
-from sweeps.workers.worker_job import WorkerJob
+from sweeps.executors.base import ExecutorOptions
+from sweeps.executors.local import Local, share, start_process, with_pack
+from sweeps.workers.job import Job
+from sweeps.workers.source import RunList
 
 
 @pytest.fixture
@@ -32,32 +33,35 @@ def gpus(monkeypatch):
     return show
 
 
-@dataclass
-class Look(WorkerJob):
-    """Writes down what a worker would train on, and leaves."""
+@dataclass(frozen=True)
+class Look:
+    """Work that writes down what a worker would train on."""
 
-    folder: str = ""
+    experiment: str
+    size: int = 2
 
-    def _install_signals(self):
-        return None
-
-    def _lead(self, runtime, slurm_id):
+    def open(self, runtime, job):
         seen = os.environ["CUDA_VISIBLE_DEVICES"]
         started = "torch.cuda" in sys.modules and sys.modules["torch.cuda"].is_initialized()
-        (Path(self.folder) / seen).write_text("CUDA started" if started else "before CUDA")
+        (Path(runtime.runs_root) / seen).write_text("CUDA started" if started else "before CUDA")
+        return self
+
+    def ready(self, idle_seconds):
+        return None
+
+    def unfinished(self, runs_root):
+        return []
 
 
-def test_workers_get_the_gpus_that_are_visible_by_their_names(gpus, tmp_path):
+def test_workers_get_the_gpus_that_are_visible_by_their_names(gpus, tmp_path, monkeypatch):
     names = ["GPU-8a", "GPU-9b"]
     gpus(names)
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    runtime = Runtime(runs_root=tmp_path, tracker="none")
-    job = Look([], runtime.model_dump_json(), 0.0, folder=str(tmp_path / "seen"))
-    (tmp_path / "seen").mkdir()
-    workers = LocalWorkers.spawn(job, runtime, range(2))
-    for started in workers.jobs:
-        started.result()
-    seen = {path.name: path.read_text() for path in (tmp_path / "seen").iterdir()}
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for the class above
+    local_ = Local(Runtime(runs_root=tmp_path, tracker="none"), ExecutorOptions(jobs=2))
+    workers = local_.start(Look("e"), lambda: None)
+    while not workers.done():
+        workers.attend()
+    seen = {path.name: path.read_text() for path in tmp_path.glob("GPU*")}
     assert seen == dict.fromkeys(names, "before CUDA")
 
 
@@ -123,13 +127,33 @@ def test_train_refuses_more_processes_than_the_machine_carries(tmp_path, capsys)
     assert "--devices 2000: this machine has" in capsys.readouterr().err
 
 
-def test_packages_in_the_working_folder_do_not_hide_ours_from_a_worker(tmp_path):
+def test_ranks_that_wait_for_one_that_has_failed_are_ended(tmp_path, monkeypatch):
+    """As in a collective on GPUs, which does not notice: deaf to all but the last signal."""
+    monkeypatch.setattr(local, "PARTING_SECONDS", 0.2)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    ranks = [subprocess.Popen([sys.executable, "-c", it]) for it in (deaf, "raise SystemExit(1)")]
+    worker, started = local.Processes(tuple(ranks), tmp_path / "log"), time.monotonic()
+    while not worker.done():
+        time.sleep(0.05)
+        assert time.monotonic() - started < 60
+    assert [rank.returncode for rank in ranks] == [-signal.SIGKILL, 1]
+
+
+def test_ranks_that_end_well_one_after_the_other_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "PARTING_SECONDS", 0.0)
+    later = "import time; time.sleep(1)"
+    ranks = [subprocess.Popen([sys.executable, "-c", it]) for it in (later, "")]
+    worker = local.Processes(tuple(ranks), tmp_path / "log")
+    while not worker.done():
+        time.sleep(0.05)
+    assert [rank.returncode for rank in ranks] == [0, 0]
+
+
+def test_packages_in_the_working_folder_do_not_hide_ours_from_a_worker(tmp_path, monkeypatch):
     """`python -m` looks there first; a user's folder `suite` or `analysis` ended every worker."""
     (tmp_path / "suite").mkdir()
     (tmp_path / "suite" / "__init__.py").write_text("raise RuntimeError('not this one')\n")
-    command = [*shlex.split(local._python()), "-u", "-c"]
-    script = "import suite; print(suite.__file__)"
-    done = subprocess.run(
-        [*command, script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[0] == suite.__file__
+    monkeypatch.chdir(tmp_path)
+    runtime = Runtime(runs_root=tmp_path, accelerator="cpu", tracker="none")
+    workers = start_process(Job.of(RunList.of("e", [], 0.0), runtime), runtime, 0, tmp_path)
+    assert workers.ranks[0].wait() == 0, workers.log.read_text()

@@ -77,10 +77,49 @@ def test_options_of_recipe_pair_row_and_command_line_win_in_that_order(path):
     assert temperature(expand(path, ["kd.temperature=5"]), "hot", "big/tiny") == 5
 
 
+def test_a_row_may_have_sections_of_its_own(path):
+    row = {"name": "kd", "label": "two", "optimizer": {"name": "dot", "delta": 0.05}}
+    content = files.merge(files.read("experiments", path), {"methods": ["kd", row]})
+    found = {cell.spec.label: cell.spec.config for cell in expand_content(content, "mine")}
+    assert {name: (it.optimizer.name, it.optimizer.lr) for name, it in found.items()} == {
+        "big": ("momentum", 0.1),
+        "kd": ("momentum", 0.1),
+        "two": ("dot", 0.1),
+    }
+
+
 def test_a_student_without_a_teacher_is_one_run_for_all_its_pairs(path):
     plan = expand(path, ["pairs=[big/tiny,small/tiny] methods=[scratch,kd]"])
     scratch = {c.spec.run_id for c in plan.cells if c.spec.label == "scratch"}
     assert len(scratch) == 2  # one per seed, not per pair
+
+
+def test_teacher_seeds_are_crossed_with_the_students_seeds(path):
+    one, plan = expand(path), expand(path, ["teacher_seeds=[0,5] pairs=[big/small]"])
+    teachers = [spec for spec in plan.runs if spec.role == "teacher"]
+    assert [spec.config.seed for spec in teachers] == [0, 5]
+    assert teachers[0].run_id == one.runs[0].run_id
+    kd = [cell.spec for cell in plan.cells if cell.spec.label == "kd"]
+    assert [(spec.teacher_seed, spec.config.seed) for spec in kd] == [
+        (0, 0),
+        (0, 1),
+        (5, 0),
+        (5, 1),
+    ]
+    assert [spec.config.teacher.run_id for spec in kd[::2]] == [spec.run_id for spec in teachers]
+    alone = [
+        s.run_id for s in one.runs if s.label == "kd" and s.config.student.name == "cifar_resnet8"
+    ]
+    assert {spec.run_id for spec in kd[:2]} <= set(alone)  # the teacher's id is all that differs
+    scratch = [cell.spec for cell in plan.cells if cell.spec.label == "scratch"]
+    assert [(spec.teacher_seed, spec.config.seed) for spec in scratch] == [(None, 0), (None, 1)]
+
+
+def test_the_manifest_names_the_seed_of_every_students_teacher(path, tmp_path):
+    written = expand(path, ["teacher_seeds=[3,4] pairs=[big/small]"]).write_manifest(tmp_path)
+    rows = json.loads(written.read_text())["runs"]
+    assert [row["teacher_seed"] for row in rows if row["label"] == "kd"] == [3, 3, 4, 4]
+    assert [row["seed"] for row in rows if row["role"] == "teacher"] == [3, 4]
 
 
 def test_without_methods_that_use_a_teacher_none_is_trained(path):
@@ -129,6 +168,8 @@ def test_every_wrong_name_is_told_at_once(path):
     [
         ("seeds=[0,0]", "0: given more than once"),
         ("pairs=[big]", "a pair is written TEACHER/STUDENT"),
+        ("teacher_seeds=[1,1]", "1: given more than once"),
+        ("teacher_seeds=[1] teacher_seed=1", "teacher_seed, teacher_seeds: give one of them"),
         ("epochs=0", "train.epochs: Input should be greater than or equal to 1"),
         ("epochs=many", "train.epochs: Input should be a valid integer"),
         ("methods=[kd,kd]", "label 'kd' twice"),

@@ -26,7 +26,7 @@ def test_the_tables_name_keys_limits_and_defaults():
         assert f"| `{key}` |" in text
     assert "| `seeds` | list[int] (at least 1) | must be given | Every row" in text
     assert "| `batch_size` | int (≥ 2) | `64` | Images per optimizer step" in text
-    assert "| `name` | `multistep`, `cosine`, `constant` | `cosine` |" in text
+    assert "| `name` | `multistep`, `step`, `cosine`, `constant` | `cosine` |" in text
     assert "| `checkpoint` | str or null | null | As a teacher:" in text
 
 

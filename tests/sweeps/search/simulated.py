@@ -8,15 +8,15 @@ import yaml
 from optuna.trial import TrialState
 
 from suite.config import Runtime
-from suite.store.claims import claim
+from suite.store.lease import LeaseLost, acquire
 from suite.store.record import write_json
 from suite.store.states import directory_of
 from suite.train.run import Interrupted
 from sweeps.search.driver import Driver
 from sweeps.search.plan import load
-from sweeps.search.queue import Queue
+from sweeps.search.queue_source import SearchWork
 from sweeps.search.study import open_storage
-from sweeps.search.worker import QueueWorker
+from sweeps.workers.worker import Worker
 
 FORK = multiprocessing.get_context("fork")  # no second import of torch
 CONTENT = {
@@ -76,20 +76,38 @@ def runtime_of(root):
     return Runtime(runs_root=root, tracker="none", accelerator="cpu")
 
 
+def worker_of(name, root, run=train):
+    """A worker of the search's queue in this process, which trains with ``run``."""
+
+    def group(specs, runtime, should_stop):
+        failures = {}
+        for spec in specs:
+            try:
+                run(spec, runtime, should_stop)
+            except (Interrupted, LeaseLost):
+                raise
+            except Exception as error:  # noqa: BLE001  (as run_packed gives them back)
+                failures[spec] = error
+        return failures
+
+    source = SearchWork(name).open(runtime_of(root), None)
+    return Worker(source, runtime_of(root), lambda: False, group, lambda _: None)
+
+
 def drive_alone(path, root, url=None, trials=None, run=train):
     """Driver and its only worker in this process; returns the driver, the search is over."""
     plan = load(path, (), trials)
     driver = Driver(plan, open_storage(root / plan.name, url), root, parallel=1)
-    worker = QueueWorker(driver.queue, runtime_of(root), lambda: False, run, lambda _: None)
+    worker = worker_of(plan.name, root, run)
     while not driver.step():
-        worker.train_next()
+        worker.train_first(worker.source.ready(0.0) or ())
     return driver
 
 
 def drive(path, root, parallel, url=None):
     """What a driver's process does; ends with the search."""
     plan = load(path)
-    held = claim(root / plan.name)
+    held = acquire(root / plan.name)
     assert held is not None, "two drivers"
     driver = Driver(plan, open_storage(root / plan.name, url), root, parallel)
     while not driver.step():
@@ -104,8 +122,7 @@ def serve(name, root, epoch_seconds=0.0):
     def run(spec, runtime, should_stop):
         train(spec, runtime, should_stop, epoch_seconds)
 
-    queue = Queue(root, name)
-    QueueWorker(queue, runtime_of(root), lambda: False, run, lambda _: None).work()
+    worker_of(name, root, run).work()
 
 
 def start(function, *arguments):

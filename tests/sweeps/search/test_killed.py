@@ -8,7 +8,7 @@ import time
 import pytest
 import simulated
 
-from suite.store.claims import claim
+from suite.store.lease import acquire
 from sweeps.search.plan import load
 
 EPOCH_SECONDS = 0.06  # on the fastest machine too, the study lives long enough to be killed
@@ -66,9 +66,9 @@ def test_a_driver_killed_between_any_two_writes_goes_on_with_the_same_study(tmp_
 
 def test_a_second_driver_is_refused(tmp_path):
     from suite.interface.errors import UserError
-    from sweeps.search.launch import How, search
+    from sweeps.search.launch import SearchOptions, search
 
     path = simulated.write_search(tmp_path)
     root = tmp_path / "runs"
-    with claim(root / load(path).name), pytest.raises(UserError, match="one driver at a time"):
-        search(path, (), simulated.runtime_of(root), How(executor="debug"))
+    with acquire(root / load(path).name), pytest.raises(UserError, match="one driver at a time"):
+        search(path, (), simulated.runtime_of(root), SearchOptions(executor="debug"))

@@ -103,12 +103,23 @@ def test_settings_that_are_not_there_are_asked_for_by_name(tmp_path):
         expand(path)
 
 
-def test_a_file_that_somebody_broke_is_refused(searched, tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda text: text.replace("options:", "optoins:"), "optoins"),
+        (lambda text: text[: len(text) // 2], "kd.yaml"),
+        (lambda _: "", "must be a mapping"),
+        (lambda _: "{[", "no valid YAML: line 1"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_name_with_the_cure(searched, tmp_path, damage, fault):
     plan, driver = searched
     path = tuned.write(export.tuned_settings(plan, driver.studies[0]), tmp_path / "tuned")
-    path.write_text(path.read_text().replace("options:", "optoins:"))
-    with pytest.raises(ConfigError, match="optoins"):
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ConfigError, match=fault) as raised:
         expand(write_experiment(tmp_path, path.parent))
+    assert str(path) in str(raised.value)
+    assert str(raised.value).endswith("make search EXP=quick writes it anew")
 
 
 def test_a_grid_is_a_row_for_each_of_its_points():

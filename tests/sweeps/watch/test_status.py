@@ -7,11 +7,12 @@ import pytest
 from rich.console import Console
 
 from suite.interface.errors import UserError
-from suite.store.claims import claim
+from suite.store.lease import acquire
 from suite.store.states import directory_of
 from sweeps.plan.expand import expand
 from sweeps.slurm import jobs
-from sweeps.watch.status import look, status
+from sweeps.watch.board import Board
+from sweeps.watch.status import status
 
 SETTINGS = ["seeds=[0] methods=[scratch,kd]"]
 
@@ -30,16 +31,18 @@ def shown(runs_root):
 
 
 def states(manifest):
-    return [it.state for it in look(manifest)]
+    return [it.state for it in Board(manifest).runs.values()]
 
 
-def test_a_run_is_waiting_running_stopped_failed_or_finished(store):
+def test_a_run_is_ready_waiting_running_stopped_failed_finished_or_blocked(store):
     plan, manifest, root = store
     teacher, scratch, kd = (directory_of(spec, root) for spec in plan.runs)
-    assert states(manifest) == ["waiting"] * 3
-    with claim(teacher.path):
-        assert states(manifest) == ["running", "waiting", "waiting"]
+    assert states(manifest) == ["ready", "ready", "waiting"]
+    with acquire(teacher.path):
+        assert states(manifest) == ["running", "ready", "waiting"]
         assert f"on {os.uname().nodename}" in shown(root)
+    teacher.write_failure(RuntimeError("out of memory"))
+    assert states(manifest) == ["failed", "ready", "blocked"]
     teacher.result.write_text('{"run_id": "a"}')
     scratch.path.mkdir()
     scratch.append_metrics({"epoch": 3, "val/top1_percent": 12.5})
@@ -61,7 +64,7 @@ def test_the_ledger_names_the_newest_job_of_a_run_and_survives_a_torn_line(store
     assert [job.id for job in jobs.read(root)] == ["11_0", "12_0", "14_0"]
     monkeypatch.setattr(jobs, "queued", lambda _: {"12_0": "PENDING"})
     monkeypatch.setattr(jobs, "ended", lambda _: {"14_0": "CANCELLED by 0"})
-    assert states(manifest) == ["waiting", "queued", "stopped"]
+    assert states(manifest) == ["ready", "queued", "waiting"]
     assert "job 14_0 CANCELLED by 0" in shown(root)
 
 
@@ -80,7 +83,7 @@ def test_the_board_of_many_runs_counts_by_cell_and_lists_what_needs_a_look(tmp_p
     failed.write_failure(RuntimeError("out of luck"))
     out = io.StringIO()
     status("dskd_digits", settings, tmp_path, console=Console(file=out, width=200))
-    assert "121 runs: 120 waiting, 1 failed" in out.getvalue()
+    assert "121 runs: 61 ready, 59 waiting, 1 failed" in out.getvalue()
     assert "0/60" in out.getvalue()
     assert out.getvalue().count("out of luck") == 1
 
@@ -93,4 +96,4 @@ def test_watching_ends_when_nothing_runs_or_waits_in_a_queue_any_more(store, mon
     failed.write_failure(RuntimeError("the loss is not finite"))
     out = Console(file=io.StringIO(), width=200)
     status("dskd_digits", SETTINGS, root, console=out, watch=True)
-    assert "1 failed" in out.file.getvalue()
+    assert "1 failed, 1 ready, 1 blocked" in out.file.getvalue()

@@ -1,14 +1,16 @@
 """Which runs a worker trains side by side, and that a failure stays with its run."""
 
+import math
 import time
 
 import pytest
 
 from suite.config import RunSpec, Runtime, parse
-from suite.store.claims import claim
+from suite.store.lease import acquire
 from suite.store.states import directory_of
 from suite.train.pack import AT_ONCE_ON_CPU
 from sweeps.executors.local import with_pack
+from sweeps.workers.source import SharedList
 from sweeps.workers.worker import Worker
 
 
@@ -41,18 +43,12 @@ class Record:
                 directory.result.write_text('{"run_id": "a"}')
         return {one: RuntimeError("no luck") for one in specs if one in self.broken}
 
-    def one(self, one, runtime, stop):
-        for failure in self([one], runtime, stop).values():
-            raise failure
 
-
-def work(specs, root, pack, broken=()):
+def work(specs, root, pack, broken=(), patience_seconds=math.inf):
     record = Record(broken)
     runtime = Runtime(runs_root=root, accelerator="cpu", tracker="none", pack=pack)
-    started = time.time() - 1
-    worker = Worker(specs, runtime, started, lambda: False, record.one, lambda _: None)
-    worker.run_packed = record
-    worker.work()
+    source = SharedList(specs, runtime, time.time() - 1, patience_seconds)
+    Worker(source, runtime, lambda: False, record, lambda _: None).work()
     return record.groups
 
 
@@ -79,15 +75,9 @@ def test_what_somebody_else_trains_is_left_out_of_the_pack(tmp_path):
     specs = [spec(), spec("dkd"), spec("dskd")]
     path = directory_of(specs[1], tmp_path).path
     path.mkdir(parents=True)
-    record = Record()
-    runtime = Runtime(runs_root=tmp_path, accelerator="cpu", tracker="none", pack=8)
-    worker = Worker(
-        specs, runtime, 0.0, lambda: False, record.one, lambda _: None, patience_seconds=0
-    )
-    worker.run_packed = record
-    with claim(path):
-        worker.work()
-    assert record.groups == [[("kd", 0), ("dskd", 0)]]
+    with acquire(path):
+        groups = work(specs, tmp_path, pack=8, patience_seconds=0.01)
+    assert groups == [[("kd", 0), ("dskd", 0)]]
 
 
 @pytest.mark.parametrize(("runs", "workers", "pack"), [(3, 2, 1), (8, 2, 2), (40, 2, "auto")])

@@ -1,0 +1,1 @@
+"""A table and its forms: Markdown, HTML, plain text, LaTeX, CSV."""

@@ -1,0 +1,82 @@
+"""What training steps take on a machine: ``cost.json`` in an experiment's folder.
+
+One entry for each run and kind of machine that was timed. Imports no torch: reports read them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from suite.store.record import RecordError, read_object, write_json
+
+FILE = "cost.json"
+MACHINE = ("device", "threads")
+"""What makes two machines one kind: the name of the device, and the CPU threads of a run."""
+
+
+def file_of(runs_root: Path, experiment: str) -> Path:
+    """Where an experiment's entries are.
+
+    Args:
+        runs_root: Folder of the run store.
+        experiment: Name of the experiment.
+
+    Returns:
+        ``runs_root/experiment/cost.json``, made or not.
+    """
+    return runs_root / experiment / FILE
+
+
+def save(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Add entries to the file, each in place of an older one of its run and kind of machine.
+
+    Args:
+        path: See :func:`file_of`.
+        entries: ``run_id`` and what :data:`MACHINE` names; ``seconds``, the seconds of each repeat,
+            of ``steps`` training steps each; ``run_steps``, the steps of the whole run; and with
+            what they were made, as plain data.
+
+    Raises:
+        RecordError: The file cannot be written.
+    """
+    new = {_key(entry) for entry in entries}
+    kept = [entry for entry in load(path) if _key(entry) not in new]
+    write_json(path, {"measurements": [*kept, *entries]})
+
+
+def load(path: Path) -> list[dict[str, Any]]:
+    """The entries of a file.
+
+    Args:
+        path: See :func:`file_of`.
+
+    Returns:
+        As they were saved, in that order; none of a file that is not there or damaged, and none
+        that is not whole.
+    """
+    try:
+        found = (read_object(path) or {}).get("measurements")
+    except RecordError:
+        return []
+    return [it for it in found if _whole(it)] if isinstance(found, list) else []
+
+
+def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(entry[name] for name in ("run_id", *MACHINE))
+
+
+def _whole(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not all(
+        isinstance(entry.get(name), kind)
+        for name, kind in {
+            "run_id": str, "device": str, "threads": int, "steps": int, "run_steps": int,
+            "seconds": list,
+        }.items()
+    ):  # fmt: skip
+        return False
+    numbers = entry["seconds"]
+    positive = all(isinstance(it, int | float) and 0 < it < math.inf for it in numbers)
+    return bool(numbers) and positive and entry["steps"] > 0 and entry["run_steps"] > 0

@@ -1,0 +1,1 @@
+"""From loss terms to changed weights: gradients, optimizer, learning rate, scale, clipping."""

@@ -1,0 +1,1 @@
+"""`dskd-bench init`: from a folder of pictures to an experiment's file."""
