@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,24 +36,6 @@ def peak_of(pid: int) -> Iterator[Peak]:
     finally:
         ended.set()
         watching.join()
-
-
-@contextmanager
-def peak_growth() -> Iterator[Peak]:
-    """By how much this process's resident memory grows within the block, at the most.
-
-    Exact, but on Linux alone: the kernel's own mark of the peak is set back at the start.
-    """
-    peak = Peak()
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _resident("VmRSS")
-    yield peak
-    peak.bytes = max(0, _resident("VmHWM") - before)
-
-
-def _resident(name: str) -> int:
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.findall(rf"{name}:\s+(\d+) kB", status)[0])
 
 
 def _family(pid: int) -> list[int]:

@@ -13,13 +13,24 @@ ROOT = Path(__file__).parents[1]
 
 def in_process(capsys, *words):
     """(exit status, output, errors) of ``dskd-bench`` with these arguments, here."""
-    status = 0
+    status = _status(*words)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def finished_sweep(folder, settings):
+    """The folder, with the runs of a short ``dskd_digits`` sweep, trained in this process."""
+    common = ("--runs-root", folder, "--executor", "in_process", "--no-report", "--tracker", "none")
+    assert _status("sweep", "dskd_digits", "--set", settings, *common) == 0
+    return folder
+
+
+def _status(*words):
     try:
         main([str(word) for word in words])
     except SystemExit as end:
-        status = end.code or 0
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+        return end.code or 0
+    return 0
 
 
 def start(*words):

@@ -3,8 +3,8 @@
 import resource
 import subprocess
 import sys
-import time
 
+import counted_calls
 import pytest
 
 from suite.cli.app import main
@@ -16,6 +16,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]\n"
     for below, name in zip("abcdefghi", "bcdefghij", strict=True)
 )
+MOST_CALLS = 300 * MOST_VALUES  # PyYAML makes some 160 for a value
 TOO_DEEP = "more than 50 collections inside each other"
 TOO_MANY = "more than 20,000 values, aliases expanded"
 FAULTS = {
@@ -49,10 +50,8 @@ FAULTS = {
 
 @pytest.mark.parametrize(("text", "message"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_one_short_line_that_names_the_place(text, message):
-    started = time.process_time()
-    with pytest.raises(ConfigError) as caught:
+    with counted_calls.at_most(MOST_CALLS), pytest.raises(ConfigError) as caught:
         load(text, "my.yaml")
-    assert time.process_time() - started < 2
     line = str(caught.value)
     assert line.startswith("my.yaml: ")
     assert message in line
@@ -112,7 +111,7 @@ def test_an_override_is_read_within_bounds(tmp_path, capsys):
     assert len(err) < 1000
 
 
-def test_a_bomb_needs_no_memory_and_no_time(tmp_path):
+def test_a_bomb_needs_no_memory(tmp_path):
     path = tmp_path / "bomb.yaml"
     path.write_text(BOMB)
     code = f"""
@@ -123,7 +122,7 @@ try:
     it.load_file(Path({str(path)!r}))
 except it.ConfigError as error:
     after = resource.getrusage(resource.RUSAGE_SELF)
-    print(after.ru_maxrss - before.ru_maxrss, after.ru_utime - before.ru_utime)
+    print(after.ru_maxrss - before.ru_maxrss)
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -133,9 +132,7 @@ except it.ConfigError as error:
         timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (30, 30)),
     )
-    kibibytes, seconds = map(float, done.stdout.split())
-    assert kibibytes < 10_000
-    assert seconds < 1
+    assert int(done.stdout) < 10_000  # KiB
 
 
 def test_a_value_that_is_much_too_long_is_abbreviated():

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from command_line import finished_sweep
 from command_line import in_process as run
 from PIL import Image
 
@@ -25,18 +26,7 @@ SETTINGS = (
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A sweep of a few seconds: a teacher, and three methods with two seeds."""
-    folder = tmp_path_factory.mktemp("runs")
-    common = ("--runs-root", folder, "--executor", "in_process", "--no-report", "--tracker", "none")
-    status, _, err = run(_Quiet(), "sweep", "dskd_digits", "--set", SETTINGS, *common)
-    assert status == 0, err
-    return folder
-
-
-class _Quiet:
-    """What ``in_process`` reads after the command; a module's fixture has no capsys."""
-
-    def readouterr(self):
-        return type("Captured", (), {"out": "", "err": ""})
+    return finished_sweep(tmp_path_factory.mktemp("runs"), SETTINGS)
 
 
 def probe(capsys, root, *more, data="digits"):

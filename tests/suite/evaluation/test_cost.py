@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import finished_sweep
 from command_line import in_process as run
 
 from analysis.runs import cost as costs
@@ -25,19 +26,10 @@ SETTINGS = (
 LABELS = {"cifar_resnet14", "scratch", "kd", "mlkd"}
 
 
-class _Quiet:
-    def readouterr(self):
-        return type("Captured", (), {"out": "", "err": ""})
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A sweep of a few seconds: a teacher, and three methods with two seeds, in packs."""
-    folder = tmp_path_factory.mktemp("runs")
-    common = ("--runs-root", folder, "--executor", "in_process", "--no-report", "--tracker", "none")
-    status, _, err = run(_Quiet(), "sweep", "dskd_digits", "--set", SETTINGS, *common)
-    assert status == 0, err
-    return folder
+    return finished_sweep(tmp_path_factory.mktemp("runs"), SETTINGS)
 
 
 @pytest.fixture

@@ -153,11 +153,9 @@ def test_a_server_that_answers_a_byte_a_second_holds_up_nobody(tmp_path, monkeyp
         began = time.monotonic()
         result = sync(tmp_path, "digits", seconds=2.5)
         assert time.monotonic() - began < 30.0
-        began = time.monotonic()
         uploader = Uploader(tmp_path / "uploader.log", seconds=2.0)
         uploader.watch(late.path)
         finish(late)
-        assert time.monotonic() - began < 2.0  # what the worker waits
         assert uploader.close(60.0)
         assert sent() > 0  # it did answer
     assert (result.sent, result.failed) == (0, 5)

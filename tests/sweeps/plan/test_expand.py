@@ -1,8 +1,8 @@
 """An experiment becomes runs: teachers once, overrides in order, faults all at once."""
 
 import json
-import time
 
+import counted_calls
 import pytest
 
 from suite.config import ConfigError
@@ -223,9 +223,7 @@ def test_every_shipped_recipe_is_valid(name):
 )
 def test_far_too_many_runs_are_refused_at_once(change, message):
     content = {**files.read("experiments", "dskd_digits"), **change}
-    started = time.process_time()
-    with pytest.raises(ConfigError) as caught:
+    with counted_calls.at_most(10_000), pytest.raises(ConfigError) as caught:
         expand_content(content, "mine")
-    assert time.process_time() - started < 5
     assert message in str(caught.value)
     assert len(str(caught.value)) < 500

@@ -1,5 +1,6 @@
 """Shipped files by name, and what is said of a name that is none."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from suite.interface.errors import UserError
 from sweeps.plan import files
 
 ROOT = Path(__file__).parents[3]
+OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS")
 
 
 @pytest.mark.parametrize("kind", ["recipes", "experiments", "searches", "clusters"])
@@ -30,7 +32,8 @@ def test_make_hands_names_to_the_shell_as_they_are():
         "EXP=first se$$cond;third",
         "report",
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    alone = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
+    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
         "python",
         "-m",
