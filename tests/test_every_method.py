@@ -18,7 +18,7 @@ from suite.interface.errors import UserError
 from suite.interface.rng import seeded_globals
 
 PAIRS = {
-    "cnn-cnn": partial(make_setup, "cifar_resnet8", "cifar_resnet8x4"),
+    "cnn-cnn": partial(make_setup, "cifar_resnet8", "cifar_resnet8x4", image_size=16),
     "cnn-vit": partial(make_setup, "vit_tiny_patch16_224", "cifar_resnet8", student_options=VIT),
     "convnext-mixer": partial(make_setup, "contract_mixer", "test_convnext"),
     "vit-cnn": partial(make_setup, "cifar_resnet8", "vit_tiny_patch16_224", teacher_options=VIT),

@@ -37,7 +37,7 @@ def test_weights_for_other_classes_are_refused_instead_of_getting_a_random_head(
 
 
 def test_without_network_the_model_the_cache_and_the_cure_are_named_at_once(cache, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"waits {seconds} s to try again"))
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waits to try again"))
     with pytest.raises(UserError) as caught:
         models.load_teacher(TEACHER, models.BareTask(1000, SHAPE), cache)
     line = str(caught.value)
