@@ -52,13 +52,13 @@ test-slurm: $(READY)  ## the tests that need a real SLURM (.ci/slurm.sh starts o
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -rs tests/slurm $(ARGS)
 
 test-modes: $(READY)  ## every method in every precision through the engine, on CNN, ViT and MLP pairs, and on two ranks
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m modes tests/modes tests/test_every_method.py $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m modes tests/modes tests/test_every_method.py tests/test_every_mode.py $(ARGS)
 
 simulations: $(READY)  ## whether the intervals of the tables hold: thousands of made-up experiments
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto -m simulation tests/analysis $(ARGS)
 
 chaos: $(READY)  ## kill random processes of a sweep until it is finished all the same
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m chaos tests/sweeps/test_chaos.py $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m chaos tests/sweeps/test_launch.py tests/sweeps/test_chaos.py $(ARGS)
 
 check: $(READY)  ## lint, format check and types
 	$(RUN) -m ruff check .

@@ -110,7 +110,10 @@ class LSHFM(Distiller):
         authors="Guo-Hua Wang and Yifan Ge and Jianxin Wu",
         title="Distilling Knowledge by Mimicking Features",
         venue="TPAMI",
-        year=2021,
+        volume="44",
+        number="11",
+        pages="8183--8195",
+        year=2022,
         arxiv="2011.01424",
     )
     Config = LSHFMConfig

@@ -17,6 +17,7 @@ def golden() -> Callable[..., Golden]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files of sweeps take longest; were they last, one process would do them alone."""
-    sweeps = Path(__file__).parent / "sweeps"
-    items.sort(key=lambda item: not item.path.is_relative_to(sweeps))
+    """The files that take longest come first; were they last, one process would do them alone."""
+    tests = Path(__file__).parent
+    longest = (tests / "test_every_method.py", tests / "sweeps")
+    items.sort(key=lambda item: not any(map(item.path.is_relative_to, longest)))

@@ -39,14 +39,14 @@ def refusal_of(method, setup):
     return None
 
 
-ON_A_GPU = testing.a_step_works_on_a_gpu_that_is_not_there
+SLOW = (testing.a_step_works_on_a_gpu_that_is_not_there, testing.training_lowers_the_loss)
 CASES = [
-    pytest.param(pair, check, id=f"{pair}-{check.__name__}", marks=slow)
+    pytest.param(pair, check, id=f"{pair}-{check.__name__}", marks=marks)
     for pair in PAIRS
     for check in testing.CHECKS
-    for slow in [[pytest.mark.modes] if check is ON_A_GPU and pair != "cnn-cnn" else []]
+    for marks in [[pytest.mark.modes] if check in SLOW and pair != "cnn-cnn" else []]
 ]
-"""On other pairs than of CNNs the slowest check is part of `make test-modes`."""
+"""On other pairs than of CNNs the slowest checks are part of `make test-modes`."""
 
 
 @pytest.mark.parametrize(("pair", "check"), CASES)

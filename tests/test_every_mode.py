@@ -1,6 +1,7 @@
-"""Every method through the real engine in every precision: packed, alone, stopped and resumed.
+"""Every method through the real engine in bf16-mixed: packed, alone, stopped and resumed.
 
-Gradients are clipped, and the last batch of an epoch is short.
+Gradients are clipped, and the last batch of an epoch is short. `make test-modes` runs the other
+precisions, too.
 """
 
 import copy
@@ -16,7 +17,7 @@ from suite.train.pack import Interrupted, shared
 from suite.train.run import run, run_packed
 
 NETWORK = {"name": "cifar_resnet8", "options": {"widths": [4, 4, 8, 8]}}
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+OTHERS = ("32-true", "16-mixed")  # part of `make test-modes`
 DOT = {"name": "dot", "delta": 0.05, "lr": 0.01, "clip_grad_norm": 1.0}
 RECIPE = {"name": "fake", "train_limit": 72, "eval_splits": ["test"], "label_smoothing": 0.1}
 RECIPE |= {"auto_augment": "rand-m9-mstd0.5-inc1", "random_erasing": 0.5, "mixup": 0.8, "cutmix": 1}
@@ -74,7 +75,10 @@ def root(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module", params=PRECISIONS)
+@pytest.fixture(
+    scope="module",
+    params=["bf16-mixed", *(pytest.param(it, marks=pytest.mark.modes) for it in OTHERS)],
+)
 def packed(request, root):
     """Specs by label, after all rows with a teacher trained side by side."""
     specs = {label: spec_of(label, request.param, TEACHER) for label in ROWS}

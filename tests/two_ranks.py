@@ -1,6 +1,6 @@
 """Runs that one process trains, and two (gloo, CPU) with the same global batch; what they compare.
 
-`tests/suite/device/test_distributed.py` has the methods whose losses need the other rank's images;
+`tests/suite/device/test_distributed.py` has the methods whose state spans ranks;
 `tests/modes/test_two_ranks.py` has all methods.
 """
 

@@ -15,6 +15,9 @@ class Paper:
         venue: Short name of the conference or journal; empty for a preprint.
         year: Of the venue, or of the preprint.
         arxiv: Identifier on arXiv, such as ``2203.08679``; empty when it is not there.
+        volume: Of a journal; empty when the venue is a conference.
+        number: Of the issue within the volume.
+        pages: In that volume, such as ``8183--8195``.
     """
 
     authors: str
@@ -22,6 +25,9 @@ class Paper:
     venue: str = ""
     year: int
     arxiv: str = ""
+    volume: str = ""
+    number: str = ""
+    pages: str = ""
 
     def __str__(self) -> str:
         first, *others = (name.rpartition(" ")[2] for name in self.authors.split(" and "))
@@ -40,10 +46,13 @@ class Paper:
         """
         fields = {"author": self.authors, "title": f"{{{self.title}}}"}
         if self.venue:
-            fields["booktitle"] = self.venue
+            fields["journal" if self.volume else "booktitle"] = self.venue
+        for name in ("volume", "number", "pages"):
+            if value := getattr(self, name):
+                fields[name] = value
         fields["year"] = str(self.year)
         if self.arxiv:
             fields |= {"eprint": self.arxiv, "archiveprefix": "arXiv"}
-        kind = "inproceedings" if self.venue else "misc"
+        kind = "article" if self.volume else "inproceedings" if self.venue else "misc"
         lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
         return "\n".join([f"@{kind}{{{key},", *lines, "}"])

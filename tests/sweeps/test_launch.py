@@ -62,6 +62,7 @@ def unbroken(tmp_path_factory):
     return results(root)
 
 
+@pytest.mark.chaos
 def test_a_sweep_killed_with_all_its_workers_ends_with_the_same_bits(tmp_path, unbroken):
     root = tmp_path / "runs"
     process = start(root, "local")

@@ -32,3 +32,11 @@ def test_the_bibliography_has_each_paper_once_and_the_optimizers():
     assert "@inproceedings{dot," in bibliography()
     with pytest.raises(UserError, match="nobody"):
         bibliography(["nobody"])
+
+
+def test_a_paper_of_a_journal_is_an_article_with_its_volume():
+    paper = Paper(authors="Bo Li", title="Notes", venue="TIP", year=2026, volume="7", pages="1--9")
+    assert paper.bibtex("notes") == (
+        "@article{notes,\n  author = {Bo Li},\n  title = {{Notes}},\n  journal = {TIP},\n"
+        "  volume = {7},\n  pages = {1--9},\n  year = {2026},\n}"
+    )
