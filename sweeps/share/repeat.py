@@ -11,7 +11,7 @@ from typing import Any
 from suite.config import RunSpec, Runtime, parse
 from suite.interface.errors import UserError
 from suite.names import TEACHERS
-from suite.store import source
+from suite.store import schema, source
 from suite.store.record import RunDirectory, parse_rows
 from suite.store.states import directory_of, teacher_run_ids
 from suite.train.run import run
@@ -49,8 +49,12 @@ def repeat(
         raise UserError(f"{origin}: a run is repeated in another run store than its own")
     collection = archive.read(origin)
     wanted = _find(collection, run_id)
-    for teacher in teacher_run_ids(json.loads(wanted.read("config.json"))["config"]):
-        _provide_teacher(_find(collection, teacher), runtime, tell)
+    config = json.loads(wanted.read("config.json"))["config"]
+    teachers = [_find(collection, teacher) for teacher in teacher_run_ids(config)]
+    for stored in (wanted, *teachers):
+        _record(stored)  # before anything is trained
+    for teacher in teachers:
+        _provide_teacher(teacher, runtime, tell)
     repeated = _train_and_compare(wanted, runtime, tell)
     agrees = repeated.agrees(tolerance_points)
     if repeated.departure is not None:
@@ -79,13 +83,22 @@ def _provide_teacher(teacher: StoredRun, runtime: Runtime, tell: Tell) -> None:
     teacher.write_to(folder)
 
 
+def _record(stored: StoredRun) -> dict[str, Any]:
+    """Its ``result.json`` in the layout of this version. Raises :class:`UserError`."""
+    result = json.loads(stored.read("result.json"))
+    if refused := schema.foreign(result):
+        raise UserError(f"{stored.directory}/result.json: {refused}")
+    return schema.current(result)
+
+
 def _train_and_compare(stored: StoredRun, runtime: Runtime, tell: Tell) -> Repeated:
+    theirs = _record(stored)
     spec = parse(RunSpec, json.loads(stored.read("config.json")), f"config of {stored.directory}")
     if spec.run_id != stored.run_id:
         raise UserError(f"{stored.directory}: its configuration is that of run {spec.run_id}")
     run(spec, runtime)
     directory = directory_of(spec, runtime.runs_root)
-    ours, theirs = directory.read_result() or {}, json.loads(stored.read("result.json"))
+    ours = directory.read_result() or {}
     rows = parse_rows(stored.read("metrics.jsonl"))
     weights = ours["weights_sha256"], theirs["weights_sha256"]
     departure = first_departure(directory.read_metrics(), rows, *weights)

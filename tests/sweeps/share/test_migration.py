@@ -107,3 +107,14 @@ def test_an_archive_of_the_older_version_merges(store, tmp_path, capsys, request
     merged = rows(ours)
     assert merged.loc[KD][NEW] == record_of(store, KD)[OLD]
     assert merged.loc[[KD, SCRATCH], "state"].tolist() == ["finished", "finished"]
+
+
+@pytest.mark.parametrize("newer", ["tiny/" + KD, "teachers/259bca574f7f546a"])
+def test_a_newer_record_is_not_repeated_and_nothing_is_trained(store, tmp_path, capsys, newer):
+    path = store / newer / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"record_version": 2}))
+    words = ("repeat", store, KD, "--into", tmp_path / "again", "--accelerator", "cpu")
+    status, _, errors = in_process(capsys, *words)
+    assert status == 2
+    assert f"{newer}/result.json: record_version: 2, this version of dskd-bench reads 1" in errors
+    assert not list(tmp_path.rglob("again/**/result.json"))
