@@ -18,6 +18,8 @@ SETTINGS = (
     "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=128 methods=[scratch,kd] "
     "seeds=[0] epochs=40"
 )
+REVOKED_SECONDS = 3
+"""A node refuses a requeued job whose credential is of the second in which it was requeued."""
 ACCOUNTING_SECONDS = 30
 """How far SLURM's accounting may be behind its queue."""
 CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 3\nruns_per_job: 2\n"
@@ -46,6 +48,7 @@ class Sweep:
         folder.mkdir(exist_ok=True)
         self.cluster.write_text(CLUSTER)
         self.launchers = []
+        self.requeued = {}  # id of a job that waits after a requeue -> when that was seen
 
     def start(self, settings=SETTINGS, *more, executor="slurm", tree=ROOT, experiment=EXPERIMENT):
         """A launcher as the user starts it."""
@@ -92,10 +95,15 @@ class Sweep:
         return beside.hashes()
 
     def release_requeued(self):
+        """Requeued jobs start after REVOKED_SECONDS, not after SLURM's two minutes."""
         mine = {row["id"] for row in self.ledger()}
-        for line in slurm("squeue", "-h", "-t", "PENDING", "-r", "-o", "%i %r").splitlines():
-            job, reason = line.split(maxsplit=1)
-            if reason == "BeginTime" and job in mine:
+        lines = slurm("squeue", "-h", "-t", "PENDING", "-r", "-o", "%i %r").splitlines()
+        reasons = dict(line.split(maxsplit=1) for line in lines)
+        waiting = {job for job in mine if reasons.get(job) == "BeginTime"}
+        now = time.monotonic()
+        self.requeued = {job: self.requeued.get(job, now) for job in waiting}
+        for job, since in self.requeued.items():
+            if now - since >= REVOKED_SECONDS:
                 subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
 
     def wait_for_rows(self, rows, seconds=600):
