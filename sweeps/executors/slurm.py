@@ -26,7 +26,7 @@ from sweeps.workers.source import RunList, Work
 POLL_SECONDS = 2.0
 ASK_SECONDS = 10.0  # between questions to SLURM
 REPORT_SECONDS = 300.0  # to wait for a report job that has begun
-TOP_UP_SECONDS = 60.0
+TOP_UP_SECONDS = 20.0
 """Between looks at how many workers of a queue are left."""
 FAILURES = 2
 """So many workers of a queue may fail for every one that SLURM runs at a time."""
