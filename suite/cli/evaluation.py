@@ -11,6 +11,8 @@ from suite.cli.options import (
     Accelerator,
     DataRoot,
     Experiment,
+    ImageColumn,
+    LabelColumn,
     RunsRoot,
     Settings,
     Threads,
@@ -48,6 +50,8 @@ def probe(
         float, typer.Option(help="Learning rate; a tenth of it after 30, 60 and 90 % of epochs.")
     ] = 0.1,
     weight_decay: Annotated[float, typer.Option(help="Of the classifier.")] = 0.0,
+    image_column: ImageColumn = "image",
+    label_column: LabelColumn = "label",
     runs_root: RunsRoot = Path("runs"),
     data_root: DataRoot = Path("data"),
     accelerator: Accelerator = "auto",
@@ -56,7 +60,7 @@ def probe(
 ) -> None:
     """Linear probe: a classifier on the frozen features of each finished run, on other data."""
     from analysis.tables import evaluations
-    from suite.config import parse
+    from suite.config import Columns, parse
     from suite.evaluation.probe import Probe, Training
 
     runtime = make_runtime(
@@ -69,7 +73,7 @@ def probe(
     )
     values = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay}
     training = parse(Training, values, "probe")
-    measurement = Probe(name, training, runtime)
+    measurement = Probe(name, training, runtime, Columns(image_column, label_column))
     _measure(experiment, settings or [], measurement, runtime, evaluations.probe)
 
 

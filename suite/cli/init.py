@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from suite.cli.options import RunsRoot, make_runtime
+from suite.cli.options import ImageColumn, LabelColumn, RunsRoot, make_runtime
 from suite.terminal import terminal
 
 commands = typer.Typer()
@@ -20,7 +20,8 @@ def init(
     data: Annotated[
         Path,
         typer.Option(
-            help="Folder of pictures: {train,val}/CLASS/*, or CLASS/* (then links split it)."
+            help="Folder of pictures: {train,val}/CLASS/*, or CLASS/* (then links split it), or "
+            "Parquet files of the Hugging Face hub, data/{train,validation}-*.parquet."
         ),
     ],
     teacher: Annotated[str, typer.Option(help="timm's name, e.g. convnext_tiny.")],
@@ -35,13 +36,17 @@ def init(
     image_size: Annotated[int | None, typer.Option(min=32, help="Side in pixels.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of a student.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 3,
+    image_column: ImageColumn = "image",
+    label_column: LabelColumn = "label",
     runs_root: RunsRoot = Path("runs"),
 ) -> None:
     """Write an experiment on your own pictures: a fine-tuned teacher and six distilled students."""
+    from suite.config import Columns
     from sweeps.init.experiment_file import Wishes, write
     from sweeps.init.pictures import look
 
-    pictures = look(data, Path(f"{Path(name).stem}_pictures"))
+    links, columns = Path(f"{Path(name).stem}_pictures"), Columns(image_column, label_column)
+    pictures = look(data, links, columns)
     images = ", ".join(f"{count} in {split}" for split, count in pictures.images.items())
     console.print(
         f"{pictures.folder}: {len(pictures.classes)} classes, images: {images}; "

@@ -65,6 +65,10 @@ Deterministic = Annotated[
     typer.Option(help="Deterministic kernels; require: fail where an operation has none."),
 ]
 Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
+ImageColumn = Annotated[str, typer.Option(help="Of Parquet files: the column with the images.")]
+LabelColumn = Annotated[
+    str, typer.Option(help="Of Parquet files: the column with the numbers of the classes.")
+]
 FeatureEpochs = Annotated[
     int,
     typer.Option(help="Keep features after so many epochs, for plots of the gap over training."),

@@ -154,6 +154,7 @@ def doctor(
 def _with_contents(values: Any, runtime: Runtime) -> Any:
     """Which images an image folder holds, where the run does not say it."""
     from suite import data
+    from suite.config import Columns
 
     try:
         section = values["config"]["data"]
@@ -162,7 +163,8 @@ def _with_contents(values: Any, runtime: Runtime) -> Any:
         return values  # the parser says what is missing
     if known is not None or not isinstance(name, str) or not data.in_folders(name):
         return values
-    contents = data.identify(name, runtime.data_root, runtime.data_cache)
+    columns = Columns.of(section)
+    contents = data.identify(name, runtime.data_root, runtime.data_cache, columns)
     return {**values, "config": {**values["config"], "data": {**section, "contents": contents}}}
 
 

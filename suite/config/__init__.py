@@ -4,7 +4,7 @@ Everything in :class:`RunConfig` changes the numbers and is part of the run's id
 (folders, devices, number of worker processes, logging) is in :class:`Runtime`.
 """
 
-from suite.config.data import DataConfig, FolderContents
+from suite.config.data import Columns, DataConfig, FolderContents
 from suite.config.networks import (
     InitialWeights,
     ModelConfig,
@@ -20,6 +20,7 @@ from suite.config_base import Closed, ConfigError, parse
 __all__ = [
     "DOT_NAME",
     "Closed",
+    "Columns",
     "ConfigError",
     "DataConfig",
     "Determinism",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -20,10 +21,29 @@ class FolderContents(Closed):
     """Split (the folder's: ``train``, ``val``, ``test``) -> number of images."""
 
 
+class Columns(NamedTuple):
+    """Where Parquet files hold images and the numbers of their classes."""
+
+    image: str = "image"
+    label: str = "label"
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> Columns:
+        """Of the values of a :class:`DataConfig` that is not checked yet."""
+        named = {field: section.get(f"{field}_column") for field in cls._fields}
+        return cls(**{field: name for field, name in named.items() if isinstance(name, str)})
+
+
 class DataConfig(Augmentation):
     """Which images, split how, augmented how."""
 
-    younger: ClassVar[tuple[str, ...]] = (*Augmentation.younger, "contents", "class_block")
+    younger: ClassVar[tuple[str, ...]] = (
+        *Augmentation.younger,
+        "contents",
+        "class_block",
+        "image_column",
+        "label_column",
+    )
     name: str
     """A set that the suite knows, or the name of an image folder under the data root."""
     contents: FolderContents | None = None
@@ -44,12 +64,21 @@ class DataConfig(Augmentation):
     it have no such field."""
     image_size: int | None = Field(None, ge=4, le=2048)
     """Side in pixels; None keeps the data set's own."""
+    image_column: str = Columns().image
+    """Of Parquet files: the column with the images."""
+    label_column: str = Columns().label
+    """Of Parquet files: the column with the numbers of the classes."""
 
     @model_validator(mode="after")
     def _block_of_a_size(self) -> Self:
         if self.class_block is not None and self.classes is None:
             raise ValueError(f"class_block {self.class_block}: needs classes, the size of a block")
         return self
+
+    @property
+    def columns(self) -> Columns:
+        """Where Parquet files hold what."""
+        return Columns(self.image_column, self.label_column)
 
     @property
     def first_class(self) -> int:

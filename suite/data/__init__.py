@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from suite.config import DataConfig, FolderContents, Normalisation
+from suite.config import Columns, DataConfig, FolderContents, Normalisation
 from suite.data import decoding, sets
 from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
 from suite.data.base import DataError, Dataset, EvalImages, TrainImages
 from suite.data.contents import contents_of
 from suite.data.folder import describe_folder, load_folder
-from suite.data.listing import ELSEWHERE, HIDDEN, TRAIN
+from suite.data.listing import ELSEWHERE, HIDDEN, NO_COLUMNS, TRAIN, parquet_folder
 from suite.data.policies import Policy
 from suite.data.source import Source
 from suite.data.split import of_classes, training_and_validation
@@ -50,11 +50,7 @@ def names(root: Path | None = None) -> tuple[str, ...]:
     found: list[str] = []
     with suppress(OSError):
         found = [] if root is None else sorted(os.listdir(root))  # noqa: PTH208 (names)
-    folders = [
-        it
-        for it in found
-        if _is_folder_name(it) and os.path.isdir(f"{root}/{it}/{TRAIN}")  # noqa: PTH112
-    ]
+    folders = [it for it in found if _is_folder_name(it) and _has_images(f"{root}/{it}")]
     return tuple(dict.fromkeys([*sets.names(), *FOLDERS, *folders]))
 
 
@@ -74,6 +70,13 @@ def check_name(name: object, root: Path | None = None) -> None:
             f"{unknown('data set', name, names(root))}; image folders lie in {root}, for example "
             f"{root / name}/train/<class>/<image>.jpg; {ELSEWHERE}"
         )
+
+
+def _has_images(folder: str) -> bool:
+    try:
+        return os.path.isdir(f"{folder}/{TRAIN}") or bool(parquet_folder(Path(folder)))  # noqa: PTH112
+    except (OSError, DataError):
+        return False  # what cannot be read is not listed; its use says why
 
 
 def _is_folder_name(name: str) -> bool:
@@ -98,13 +101,19 @@ def normalisation(name: str) -> Normalisation:
     return Normalisation(mean=source.mean, std=source.std)
 
 
-def identify(name: str, root: Path, cache: Path | None = None) -> FolderContents | None:
+def identify(
+    name: str, root: Path, cache: Path | None = None, columns: Columns | None = None
+) -> FolderContents | None:
     """What identifies the images of an image folder; None for the other sets, which are fixed.
 
     See :func:`suite.data.contents.contents_of`. Raises :class:`DataError`.
     """
     check_name(name, root)
-    return contents_of(root / name, cache) if in_folders(name) else None
+    if in_folders(name):
+        return contents_of(root / name, cache, columns=columns)
+    if columns not in (None, Columns()):
+        raise DataError(f"data set {name}: {NO_COLUMNS}")
+    return None
 
 
 def require_contents(config: DataConfig) -> None:
@@ -155,6 +164,8 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
             f"data.class_block {config.class_block}: {config.name} has {source.num_classes} "
             f"classes; with classes {classes}, blocks 0 to {last}"
         )
+    if config.columns != Columns():
+        raise DataError(f"data set {config.name}: {NO_COLUMNS}")
     if config.decoder is not None:
         raise DataError(
             f"data.decoder {config.decoder}: only image folders are decoded; leave it out"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from suite.config import FolderContents
+from suite.config import Columns, FolderContents
 from suite.data import shards
 from suite.data.base import DataError
 from suite.data.listing import Listing, splits, time_of
@@ -26,26 +26,32 @@ DIGITS = 16
 
 
 def contents_of(
-    folder: Path, cache: Path | None, found: Mapping[str, Listing] | None = None
+    folder: Path,
+    cache: Path | None,
+    found: Mapping[str, Listing] | None = None,
+    columns: Columns | None = None,
 ) -> FolderContents:
     """Classes, number of images and a hash over their names and sizes.
+
+    Of Parquet files, in whose ``columns`` images lie, the hash is over the names and footers of the
+    files and all labels.
 
     Also over the bytes of the first image of each class in each split, which tells uncompressed
     images apart. ``cache``: a folder for what was found in large folders, valid until one of their
     directories changes. ``found``: the splits, where they have been listed. Raises
     :class:`DataError`.
     """
-    kept = _kept(folder, cache)
+    kept = _kept(folder, cache, columns)
     if kept is not None:
         return kept
-    found = found or splits(folder, cache)
+    found = found or splits(folder, cache, columns)
     made = FolderContents(
         sha256=_digest(found),
         classes=len(found["train"].classes),
         images={name: len(split) for name, split in found.items()},
     )
     if cache is not None and sum(made.images.values()) >= KEPT_FROM:
-        _keep(folder, cache, found, made)
+        _keep(folder, cache, columns, found, made)
     return made
 
 
@@ -69,12 +75,13 @@ def _digest(found: Mapping[str, Listing]) -> str:
     digest = hashlib.sha256()
     for name, split in found.items():
         folder = os.fsencode(split.folder)
-        digest.update(f"{name} {len(split.classes)} {len(split)}\n".encode())
+        digest.update(f"{name} {len(split.classes)} {len(split)}\n".encode() + split.digest)
         seen: set[int] = set()
         for path, label in zip(split.paths.tolist(), split.labels.tolist(), strict=True):
             place = os.fsdecode(folder + b"/" + path)
             try:
-                digest.update(b"%b\0%d\n" % (path, shards.size(place)))
+                if not split.digest:
+                    digest.update(b"%b\0%d\n" % (path, shards.size(place)))
                 if label not in seen:
                     digest.update(shards.content(place))
             except OSError as error:
@@ -83,17 +90,18 @@ def _digest(found: Mapping[str, Listing]) -> str:
     return digest.hexdigest()[:DIGITS]
 
 
-def _file(folder: Path, cache: Path) -> Path:
-    place = os.fsencode(folder.resolve())
+def _file(folder: Path, cache: Path, columns: Columns | None) -> Path:
+    other = columns not in (None, Columns())
+    place = os.fsencode(f"{folder.resolve()}//{columns}" if other else folder.resolve())
     return cache / f"{hashlib.sha256(place).hexdigest()[:DIGITS]}.json"
 
 
-def _kept(folder: Path, cache: Path | None) -> FolderContents | None:
+def _kept(folder: Path, cache: Path | None, columns: Columns | None) -> FolderContents | None:
     """What was found in the folder before, if no directory in it has changed."""
     if cache is None:
         return None
     try:
-        content = read_json(_file(folder, cache)) or {}
+        content = read_json(_file(folder, cache, columns)) or {}
         if all(time_of(folder / place) == at for place, at in content["directories"].items()):
             return FolderContents.model_validate(content["contents"])
     except (UserError, OSError, LookupError, AttributeError, TypeError, ValidationError):
@@ -101,15 +109,22 @@ def _kept(folder: Path, cache: Path | None) -> FolderContents | None:
     return None
 
 
-def _keep(folder: Path, cache: Path, found: Mapping[str, Listing], made: FolderContents) -> None:
+def _keep(
+    folder: Path,
+    cache: Path,
+    columns: Columns | None,
+    found: Mapping[str, Listing],
+    made: FolderContents,
+) -> None:
     directories = {".": time_of(folder)}
-    for name, split in found.items():
-        directories |= {f"{name}/{place}": at for place, at in split.changed.items()}
+    for split in found.values():
+        own = os.path.relpath(split.folder, folder)
+        directories |= {f"{own}/{place}": at for place, at in split.changed.items()}
     if max(directories.values()) > (time.time() - SETTLED_SECONDS) * 1e9:
         return
     with suppress(UserError, UnicodeError):  # no room, not ours to write: found anew next time
         write_json(
-            _file(folder, cache),
+            _file(folder, cache, columns),
             {
                 "folder": str(folder.resolve()),
                 "directories": directories,

@@ -5,7 +5,8 @@ ImageFolder reads it. The published validation folder is the test split here, an
 stratified part of the training folder validates (Tiny-ImageNet's ``val`` may stay as it is
 published, see :mod:`suite.data.listing`). Where there is ``<root>/<name>/test/<class>/*``
 too, that is the test split, and the validation folder validates. A split may be shards instead,
-``<root>/<name>/train/*.tar`` (:mod:`suite.data.shards`).
+``<root>/<name>/train/*.tar`` (:mod:`suite.data.shards`), and all of them Parquet files,
+``<root>/<name>/data/train-*.parquet`` (:mod:`suite.data.parquet`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ from suite.config import DataConfig
 from suite.data.base import DataError, Dataset, EvalImages, rank_rows, steps_per_epoch
 from suite.data.contents import check, contents_of
 from suite.data.decoding import MEAN, STD, Augmented, Files, Loading
-from suite.data.listing import TEST, TRAIN, VAL, Listing, require_classes, scan, splits
+from suite.data.listing import (
+    TEST,
+    TRAIN,
+    VAL,
+    Listing,
+    parquet_folder,
+    require_classes,
+    scan,
+    splits,
+)
 from suite.data.policies import Policy
 from suite.data.split import training_and_validation
 from suite.interface.distiller import Batch
@@ -43,13 +53,13 @@ def load_folder(config: DataConfig, root: Path, workers: int, cache: Path | None
             f"data.classes {config.classes}: image folders are used whole; leave it out"
         )
     folder, size = root / config.name, config.image_size or SIZE
-    found = splits(folder, cache)
+    found = splits(folder, cache, config.columns)
     if config.contents is not None:
-        check(config.contents, folder, contents_of(folder, cache, found))
+        check(config.contents, folder, contents_of(folder, cache, found, config.columns))
     train, validation, test = _split(config, folder, found)
     if len(train.labels) < 2:
         raise DataError(
-            f"image folder {folder}/train: {len(found[TRAIN])} images are too few to train"
+            f"image folder {found[TRAIN].place}: {len(found[TRAIN])} images are too few to train"
         )
     evals: dict[str, EvalImages] = {}
     if "val" in config.eval_splits and len(validation.labels):
@@ -98,7 +108,10 @@ def _split(
 
 def describe_folder(name: str, root: Path) -> tuple[str, str, str, str]:
     """Classes, images per split, image size and place, as text."""
+    tables = parquet_folder(root / name)
     place = f"{root / name}/{{train,val}}/<class>/"
+    if tables is not None:
+        place = f"{tables}/{{train,validation}}-*.parquet"
     return "as found", "96 % / 4 % of train/, val/", f"3x{SIZE}x{SIZE}", place
 
 

@@ -1,8 +1,9 @@
-"""The image files under a folder: ``<folder>/<split>/<class>/**``, or shards of them.
+"""The image files under a folder: ``<folder>/<split>/<class>/**``, shards or tables of them.
 
 Files and classes in the order of torchvision's ImageFolder. Names that start with a dot are not
 looked at, files of other kinds are left aside. A split may also have all images in one folder and
 their classes in a file, as Tiny-ImageNet's ``val``, or be tar files, see :mod:`suite.data.shards`.
+A folder without splits may hold Parquet files of them, see :mod:`suite.data.parquet`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from suite.data import shards
+from suite.config import Columns
+from suite.data import parquet, shards
 from suite.data.base import DataError
 
 TRAIN, VAL, TEST = "train", "val", "test"
+PARQUET_SPLITS = {
+    **dict.fromkeys(("train",), TRAIN),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), VAL),
+    **dict.fromkeys(("test",), TEST),
+}
+"""How names of Parquet files begin on the Hugging Face hub."""
+NO_COLUMNS = (
+    "has no Parquet files, which alone have columns; leave data.image_column and "
+    "data.label_column out"
+)
 HIDDEN = "."
 ANNOTATIONS, ANNOTATED = "val_annotations.txt", "images"
 """Tiny-ImageNet's list of file, class and box, and the folder of the files."""
@@ -36,18 +48,33 @@ class Listing:
     labels: NDArray[np.int64]  # [N]
     changed: Mapping[str, int]
     """Directories, shards and lists of classes, relative to ``folder`` -> last change in ns."""
+    part: str = ""
+    """Of a split that shares its folder with others: its files there, for messages."""
+    digest: bytes = b""
+    """Tells other images and classes apart where paths and sizes do not."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def place(self) -> Path:
+        """Folder, or files, for messages."""
+        return self.folder / self.part
 
-def splits(folder: Path, cache: Path | None = None) -> dict[str, Listing]:
+
+def splits(
+    folder: Path, cache: Path | None = None, columns: Columns | None = None
+) -> dict[str, Listing]:
     """The splits of an image folder that are there; ``train`` must be.
 
     ``test`` counts if it has shards, or folders of train's classes: many sets come with an
-    unlabelled one. ``cache`` is a folder for what is known of shards. Raises :class:`DataError` for
-    a folder that is missing, empty or cannot be read.
+    unlabelled one. ``cache`` is a folder for what is known of shards; ``columns`` are those of
+    Parquet files. Raises :class:`DataError` for a folder that is missing, empty or cannot be read.
     """
+    if parquet_folder(folder) is not None:
+        return _of_tables(folder, columns or Columns())
+    if columns not in (None, Columns()):
+        raise DataError(f"image folder {folder}: {NO_COLUMNS}")
     found = {TRAIN: scan(folder / TRAIN, cache)}
     if (folder / VAL).is_dir():
         found[VAL] = scan(folder / VAL, cache)
@@ -55,6 +82,39 @@ def splits(folder: Path, cache: Path | None = None) -> dict[str, Listing]:
     labelled = any((test / name).is_dir() for name in found[TRAIN].classes)
     if labelled or (test.is_dir() and shards.names(test)):
         found[TEST] = scan(test, cache)
+    return found
+
+
+def parquet_folder(folder: Path) -> Path | None:
+    """Where the Parquet files lie if images are read from them: there is no folder ``train``."""
+    place, files = parquet.files(folder, PARQUET_SPLITS)
+    return place if files and not (folder / TRAIN).is_dir() else None
+
+
+def _of_tables(folder: Path, columns: Columns) -> dict[str, Listing]:
+    place, files = parquet.files(folder, PARQUET_SPLITS)
+    if TRAIN not in files:
+        raise DataError(f"image folder {place}: has no {TRAIN}-*.parquet. {advice(folder / TRAIN)}")
+    found, named = {}, None
+    for split in filter(files.__contains__, (TRAIN, VAL, TEST)):
+        rows = parquet.scan(place, files[split], columns)
+        first = files[split][0]
+        if rows is None and split != TEST:
+            raise DataError(f"Parquet files {place / first}: no image has a class")
+        if rows is None:
+            continue
+        if split != TRAIN and rows.named != named:
+            raise DataError(
+                f"Parquet file {place / first}: its list of classes is not that of "
+                f"{files[TRAIN][0]}"
+            )
+        named = rows.named
+        changed = {".": time_of(place), **rows.changed}
+        part = first if len(files[split]) == 1 else f"{first.partition('-')[0]}-*{parquet.SUFFIX}"
+        found[split] = Listing(
+            place, rows.classes, rows.paths, rows.labels, changed, part, rows.digest
+        )
+    _require_two(found[TRAIN].place, len(found[TRAIN].classes), "class", "classes")
     return found
 
 
@@ -126,14 +186,15 @@ def require_classes(split: Listing, train: Listing) -> None:
     """Raise :class:`DataError` unless both have the same classes: labels count over their names."""
     lacks, more = set(train.classes) - set(split.classes), set(split.classes) - set(train.classes)
     faults = []
+    images, one = ("image", "an image") if split.part else ("folder", "a folder")
     if more:
-        faults.append(f"{_some(more)} without a folder under {TRAIN}")
+        faults.append(f"{_some(more)} without {one} under {TRAIN}")
     if lacks:
-        faults.append(f"no folder for {_some(lacks)}, which {TRAIN} has")
+        faults.append(f"no {images} for {_some(lacks)}, which {TRAIN} has")
     if faults:
         raise DataError(
-            f"image folder {split.folder}: {'; '.join(faults)}. All splits must have the same "
-            "class folders"
+            f"image folder {split.place}: {'; '.join(faults)}. All splits must have the same "
+            "classes"
         )
 
 
@@ -141,7 +202,8 @@ def advice(folder: Path) -> str:
     """What must lie in the folder of a split."""
     return (
         f"Put one folder per class there, for example {folder}/<class>/<image>.jpg, under both "
-        f"train/ and val/, or WebDataset shards (*.tar); {ELSEWHERE}."
+        f"train/ and val/, or WebDataset shards (*.tar), or Parquet files in {folder.parent}/data "
+        f"(train-*.parquet, validation-*.parquet); {ELSEWHERE}."
     )
 
 

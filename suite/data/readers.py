@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision import transforms
@@ -51,6 +51,8 @@ def decode(path: str) -> Image.Image:
     try:
         with shards.opened(path) as file:
             image = Image.open(file).convert("RGB")
+    except UnidentifiedImageError:
+        raise DataError(f"image {path} cannot be read: it is no image that Pillow knows") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"image {path} cannot be read: {reason}") from None

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from suite.data import parquet
 from suite.data.base import DataError
 from suite.interface.errors import UserError
 from suite.store.record import write_atomically
@@ -80,8 +81,8 @@ def scan(folder: Path, cache: Path | None) -> Shards:
 
 
 def is_member(path: str) -> bool:
-    """Whether a path is that of an image in a shard."""
-    return "//" in path and MEMBER.fullmatch(path) is not None
+    """Whether a path is that of an image in a shard or a Parquet file."""
+    return "//" in path and (parquet.is_row(path) or MEMBER.fullmatch(path) is not None)
 
 
 def size(path: str) -> int:
@@ -91,7 +92,9 @@ def size(path: str) -> int:
 
 
 def content(path: str) -> bytes:
-    """All bytes of an image: of a file, or in a shard. Raises OSError."""
+    """All bytes of an image: of a file, in a shard or a Parquet file. Raises OSError."""
+    if parquet.is_row(path):
+        return parquet.content(path)
     found = MEMBER.fullmatch(path) if "//" in path else None
     if found is None:
         return Path(path).read_bytes()
@@ -101,7 +104,7 @@ def content(path: str) -> bytes:
 
 
 def opened(path: str) -> BinaryIO:
-    """An image to be read from its beginning: a file, or in a shard. Raises OSError."""
+    """An image to be read from its beginning, wherever it lies. Raises OSError."""
     return io.BytesIO(content(path)) if is_member(path) else Path(path).open("rb")
 
 

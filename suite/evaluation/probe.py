@@ -24,7 +24,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import MultiStepLR
 
 from suite import data
-from suite.config import DataConfig, FolderContents, RunSpec, Runtime
+from suite.config import Columns, DataConfig, FolderContents, RunSpec, Runtime
 from suite.config_base import Closed
 from suite.data import Dataset
 from suite.evaluation.finished import FinishedRun, task_of
@@ -61,16 +61,19 @@ class Probe:
 
     kind = evaluations.PROBE
 
-    def __init__(self, name: str, training: Training, runtime: Runtime) -> None:
-        """``name``: a data set, or an image folder under the data root.
+    def __init__(
+        self, name: str, training: Training, runtime: Runtime, columns: Columns | None = None
+    ) -> None:
+        """``name``: a data set, or an image folder under the data root; ``columns`` of its files.
 
         Raises :class:`suite.data.DataError`.
         """
         self._name = name
+        self._columns = columns or Columns()
         self._training = training
         self._runtime = runtime
         self._contents: FolderContents | None = data.identify(
-            name, runtime.data_root, runtime.data_cache
+            name, runtime.data_root, runtime.data_cache, self._columns
         )
         self._loaded: dict[int, Dataset] = {}
 
@@ -110,6 +113,8 @@ class Probe:
                 eval_splits=("test",),
                 augment="none",
                 image_size=side,
+                image_column=self._columns.image,
+                label_column=self._columns.label,
             )
             runtime = self._runtime
             self._loaded[side] = data.load(

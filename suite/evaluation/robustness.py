@@ -24,7 +24,10 @@ SEED = 0
 KEPT_BYTES = 2**31
 """Corrupted images of a test split are kept for the next run while they take no more: those of
 CIFAR take 1.4 GB."""
-WHICH_IMAGES = {"name", "contents", "classes", "class_block", "image_size", "decoder"}
+WHICH_IMAGES = {
+    *("name", "contents", "classes", "class_block", "image_size", "decoder"),
+    *("image_column", "label_column"),
+}
 
 
 class Robustness:

@@ -11,8 +11,18 @@ import numpy as np
 from PIL import Image
 
 from suite import data
+from suite.config import Columns
 from suite.data import shards
-from suite.data.listing import TEST, TRAIN, VAL, Listing, require_classes, scan, splits
+from suite.data.listing import (
+    TEST,
+    TRAIN,
+    VAL,
+    Listing,
+    parquet_folder,
+    require_classes,
+    scan,
+    splits,
+)
 from suite.interface.errors import UserError
 
 LOOKED_AT = 200
@@ -31,30 +41,33 @@ class Pictures:
     """Split -> number of images."""
     side: int
     """Median of the shorter sides in pixels."""
+    columns: Columns
+    """Of Parquet files."""
 
 
-def look(folder: Path, links: Path) -> Pictures:
+def look(folder: Path, links: Path, columns: Columns | None = None) -> Pictures:
     """Classes, images and sizes of a folder with ``train`` and ``val`` or with classes alone.
 
-    The latter is split into links in the folder ``links``. Raises :class:`UserError` for what the
-    suite could not train on.
+    The latter is split into links in the folder ``links``. ``columns`` are those of Parquet files.
+    Raises :class:`UserError` for what the suite could not train on.
     """
     folder = folder.resolve()
     if not folder.is_dir():
         raise UserError(f"--data {folder}: there is no such folder")
-    if not (folder / TRAIN).is_dir():
+    if not (folder / TRAIN).is_dir() and parquet_folder(folder) is None:
         if shards.names(folder):
             raise UserError(f"--data {folder}: shards must lie in {TRAIN}/ and {VAL}/ of it")
         folder = _linked(scan(folder), links.resolve())
     if not data.in_folders(folder.name):
         raise UserError(f"--data {folder}: {folder.name} is a data set of the suite; rename it")
-    listings = splits(folder)
+    listings = splits(folder, columns=columns)
     if not {VAL, TEST} & listings.keys():
         scan(folder / VAL)  # says what is missing
     for split in listings.keys() - {TRAIN}:
         require_classes(listings[split], listings[TRAIN])
     images = {split: len(listing) for split, listing in listings.items()}
-    return Pictures(folder, listings[TRAIN].classes, images, _side(listings[TRAIN]))
+    train = listings[TRAIN]
+    return Pictures(folder, train.classes, images, _side(train), columns or Columns())
 
 
 def _side(listing: Listing) -> int:

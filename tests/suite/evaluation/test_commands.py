@@ -7,11 +7,12 @@ import pytest
 from command_line import finished_sweep
 from command_line import in_process as run
 from PIL import Image
+from small_pictures import TRAIN, VAL, write_hub
 
 from analysis.runs.collect import collect
 from analysis.runs.evaluations import Evaluations
 from analysis.runs.grid import Grid
-from suite.config import Runtime
+from suite.config import Columns, Runtime
 from suite.data import load
 from suite.evaluation.finished import read
 from suite.store.record import RunDirectory
@@ -71,6 +72,23 @@ def test_the_table_has_the_mean_over_seeds_of_what_the_files_say(capsys, root):
     _, out, _ = probe(capsys, root)
     assert f"{sum(of_kd) / 2:.2f} ± " in out
     assert "learning rate 0.1 times 0.1 after epochs 1, 2, 4" in out
+
+
+def test_the_images_may_lie_in_parquet_files_whose_columns_are_named(capsys, root, tmp_path):
+    columns = Columns("img", "fine_label")
+    write_hub(tmp_path / "birds", "train", TRAIN, columns=columns)
+    write_hub(tmp_path / "birds", "test", VAL, columns=columns)
+    words = ("--data-root", tmp_path, "--workers", "0", "--image-column", "img")
+    status, _, err = probe(capsys, root, *words, data="birds")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "has no column 'label' (data.label_column); its columns are img, fine_label" in err
+    status, out, err = probe(capsys, root, *words, "--label-column", "fine_label", data="birds")
+    assert status == 0, err
+    assert "7 runs measured, 0 were there already" in out
+    for path, content in files(root, "probe").items():
+        if (figures := json.loads(content))["protocol"]["data"] == "birds":
+            assert figures["figures"]["train_images"] == len(TRAIN)
+            path.unlink()
 
 
 def test_another_protocol_lies_beside_the_first(capsys, root):
