@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +67,15 @@ class Evaluations:
 
     def corruption_error(self, label: str, column: ColumnKey, protocol: str, kind: str) -> float:
         """100 minus the accuracy over all severities of a corruption, mean over runs; NaN: none."""
+        return self._error(kind, lambda it: self.cell(label, column, protocol, it).scores)
+
+    def teachers_corruption_error(self, column: ColumnKey, protocol: str, kind: str) -> float:
+        """As :meth:`corruption_error`, of the teachers of a column."""
+        return self._error(kind, lambda it: self.of_teachers(column, protocol, it))
+
+    def _error(self, kind: str, scores: Callable[[str], Array]) -> float:
         figures = [it for it in self._figures if it.startswith(f"corruptions/{kind}/")]
-        of_each = [stats.mean(self.cell(label, column, protocol, it).scores) for it in figures]
-        return 100 - stats.mean(of_each)
+        return 100 - stats.mean([stats.mean(scores(it)) for it in figures])
 
     def by_severity(self, label: str, column: ColumnKey, protocol: str) -> Array:
         """Accuracy on clean images and in each severity, mean over corruptions: [runs, 6]."""

@@ -42,7 +42,7 @@ def probe(grid: Grid) -> Table:
     ]
     return Table(
         name="probe",
-        title="Linear probe on other data",
+        title="Linear probe on other data: test accuracy (%)",
         columns=[Column("Method", "l"), *(_header(grid, key, names[it]) for key, it in places)],
         rows=rows if places else [],
         caption=(
@@ -63,9 +63,12 @@ def robustness(grid: Grid) -> Table:
     for key, protocol in places:
         figures = ["clean_top1_percent", TOP1]
         teacher = [_teacher_cell(found, key, protocol, figure) for figure in figures]
+        whole = 100 - stats.mean(found.of_teachers(key, protocol, TOP1))
+        each = [found.teachers_corruption_error(key, protocol, kind) for kind in kinds]
+        wrong = [number_cell(whole, 2), *(number_cell(it, 1) for it in each)]
         rows.append(
             Row(
-                [Cell(grid.place(key)), Cell("teacher"), *teacher, *[DASH] * (1 + len(kinds))],
+                [Cell(grid.place(key)), Cell("teacher"), *teacher, *wrong],
                 pair=key.pair,
                 rule_above=bool(rows),
             )
@@ -81,7 +84,7 @@ def robustness(grid: Grid) -> Table:
     headers = ["clean", "corrupted", "mean corruption error"]
     return Table(
         name="robustness",
-        title="Corrupted test images",
+        title="Corrupted test images: accuracy, then errors (%)",
         columns=[
             *(Column(it, "l") for it in ("Pair", "Method")),
             *map(Column, [*headers, *(it.replace("_", " ") for it in kinds)]),

@@ -73,7 +73,8 @@ def measure_each(
             tell(faults[-1])
             continue
         made += 1
-        tell(f"{spec.label}, seed {spec.config.seed}: {figures['top1_percent']:.2f} %")
+        network_name, seed = spec.config.student.name, spec.config.seed
+        tell(f"{spec.label} {network_name} seed {seed}: {figures['top1_percent']:.2f} %")
     return Summary(made, kept, tuple(faults))
 
 

@@ -95,6 +95,19 @@ def test_the_table_of_corruptions_has_accuracies_and_errors(corrupted):
     assert rows["teacher"] == ["–"] * 5
 
 
+def test_the_teacher_has_errors_too(store):
+    entries, teacher = fill(store)
+    figures = {
+        "clean_top1_percent": 95.0,
+        "top1_percent": 80.0,
+        "corruptions": {"fog": {"1": 80.0, "2": 60.0}, "jpeg": {"1": 90.0, "2": 90.0}},
+    }
+    for place in (entries["kd", 0], teacher):
+        keep(store, place, "robustness", CORRUPTIONS, figures)
+    rows = texts(robustness(grid_of(store)))
+    assert rows["teacher"] == ["95.00 (1)", "80.00 (1)", "20.00", "30.0", "10.0"]
+
+
 def test_the_figure_has_the_accuracy_of_each_severity(corrupted):
     (column,) = corrupted.columns
     found = Evaluations.of(corrupted, "robustness")
