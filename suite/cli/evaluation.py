@@ -194,7 +194,9 @@ def _measure(
     finished = collected.runs[collected.runs["state"] == FINISHED]
     runs = [RunDirectory(runtime.runs_root / path) for path in finished["directory"].unique()]
     done = measure_each(runs, measurement, runtime, _tell)
-    _tell(to_text(table(Grid(collected))))
+    made = table(Grid(collected))
+    if made.rows:
+        _tell(to_text(made))
     left = f", {len(done.faults)} failed" if done.faults else ""
     _tell(f"{done.made} runs measured, {done.kept} were there already{left}")
     raise typer.Exit(1 if done.faults else 0)

@@ -54,9 +54,11 @@ def measure_each(
 ) -> Summary:
     """Measure the runs one after another and write a file beside the record of each.
 
-    A run that cannot be measured is told, and the others go on. ``tell`` gets a line a run.
+    A run that cannot be measured is told, and the others go on. ``tell`` gets a line a run, with a
+    reason that several have only once.
     """
-    made, kept, faults = 0, 0, []
+    made, kept = 0, 0
+    faults: list[str] = []
     for run in runs:
         try:
             spec = parse(RunSpec, run.read_config() or {}, str(run.config))
@@ -69,8 +71,10 @@ def measure_each(
             made_with = _provenance(measurement, network)
             evaluations.save(run, measurement.kind, protocol, figures, made_with)
         except UserError as fault:
-            faults.append(f"run {run.path.name}: {fault}")
-            tell(faults[-1])
+            line = f"run {run.path.name}: {fault}"
+            known = any(it.endswith(f": {fault}") for it in faults)
+            tell(f"run {run.path.name}: cannot be measured for the same reason" if known else line)
+            faults.append(line)
             continue
         made += 1
         network_name, seed = spec.config.student.name, spec.config.seed

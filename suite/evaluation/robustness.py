@@ -38,6 +38,7 @@ class Robustness:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._of: str | None = None
+        self._missing: dict[str, data.DataError] = {}
         self._clean: list[tuple[Tensor, Tensor]] = []
         self._kept: dict[tuple[int, str, int], Tensor] = {}
 
@@ -72,9 +73,15 @@ class Robustness:
     def _load(self, config: DataConfig) -> None:
         """The test images of a run as bytes, unless they are those of the run before."""
         of = config.model_dump_json(include=WHICH_IMAGES)
+        if of in self._missing:
+            raise self._missing[of]  # not looked for, and not downloaded, once for each run
         if of != self._of:
             self._kept.clear()
-            self._clean = list(_test_images(config, self._runtime))
+            try:
+                self._clean = list(_test_images(config, self._runtime))
+            except data.DataError as error:
+                self._missing[of] = error
+                raise
             self._of = of
 
     def _corrupted(self, number: int, kind: str, severity: int) -> Tensor:

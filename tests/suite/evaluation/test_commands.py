@@ -1,6 +1,7 @@
 """`dskd-bench probe` and `dskd-bench robustness` on the runs of a real sweep."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from analysis.runs.collect import collect
 from analysis.runs.evaluations import Evaluations
 from analysis.runs.grid import Grid
 from suite.config import Columns, Runtime
-from suite.data import load
+from suite.data import DataError, load
 from suite.evaluation.finished import read
 from suite.store.record import RunDirectory
 from suite.train.evaluate import evaluate
@@ -192,6 +193,29 @@ def test_what_was_measured_travels_with_an_archive(capsys, root, tmp_path):
 def robustness(capsys, root, *more):
     words = ("--set", SETTINGS, "--runs-root", root, "--accelerator", "cpu", *more)
     return run(capsys, "robustness", "dskd_digits", *words)
+
+
+def test_images_that_are_missing_are_looked_for_once_and_named_once(
+    capsys, root, tmp_path, monkeypatch
+):
+    looked = []
+
+    def gone(config, _runtime):
+        looked.append(config.name)
+        raise DataError("the images are gone")
+
+    copy = tmp_path / "runs"
+    shutil.copytree(root, copy)
+    for path in files(copy, "robustness"):
+        path.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("suite.evaluation.robustness._test_images", gone)
+        status, out, _ = robustness(capsys, copy)
+    assert (status, looked) == (1, ["fake"])
+    assert out.count("the images are gone") == 1
+    assert out.count("cannot be measured for the same reason") == 6
+    assert "0 runs measured, 0 were there already, 7 failed" in out
+    assert "Corrupted test images" not in out  # no table of nothing
 
 
 def test_every_finished_run_is_tested_under_corruptions_once(capsys, root):
