@@ -87,8 +87,10 @@ def splits(
 
 def parquet_folder(folder: Path) -> Path | None:
     """Where the Parquet files lie if images are read from them: there is no folder ``train``."""
+    if (folder / TRAIN).is_dir():
+        return None
     place, files = parquet.files(folder, PARQUET_SPLITS)
-    return place if files and not (folder / TRAIN).is_dir() else None
+    return place if files else None
 
 
 def _of_tables(folder: Path, columns: Columns) -> dict[str, Listing]:

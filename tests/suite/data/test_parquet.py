@@ -343,5 +343,6 @@ def test_init_looks_into_them(root):
 
 def test_parquet_files_beside_split_folders_are_left_aside(root):
     before = identify("folders", root)
-    write_hub(root / "folders" / "data", "train", TRAIN)
+    write_hub(root / "folders" / "data", "train", TRAIN, parts=2)
+    (root / "folders" / "data" / "train-00001-of-00002.parquet").unlink()
     assert identify("folders", root) == before
