@@ -8,11 +8,13 @@ and every difference is the mean over pairs, teachers and seeds. What is common 
 cancels. How far the claim reaches decides what counts as error (:class:`Scope`). All methods of a
 table share the estimates of these errors, so that three seeds of nine methods give eighteen degrees
 of freedom instead of two. Differences to a method without a teacher have an error of their own:
-what a teacher adds is common to all that it teaches and does not cancel there.
+what a teacher adds is common to all that it teaches and does not cancel there. Where the seeds of a
+method scatter quite otherwise than those of others (one has collapsed, say), nothing is shared:
+every difference has the error of its own two methods.
 
 Source: analysis of variance of a split-plot design (e.g. Montgomery, Design and Analysis of
 Experiments, ch. 13 and 14); degrees of freedom of sums of mean squares by Satterthwaite (1946);
-simultaneous intervals by Tukey and Kramer (1956).
+simultaneous intervals by Tukey and Kramer (1956), without a shared error by Tamhane (1979, T2).
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from scipy import stats as distributions
 
 from analysis.statistics.design import Array, Design
 from analysis.statistics.images import ImageScores
-from analysis.statistics.stats import Interval
+from analysis.statistics.stats import Interval, scatter_alike
 
 NAN = float("nan")
 ROUNDING = 1e-9
@@ -71,6 +73,15 @@ class Differences:
     """Points."""
     degrees: Array
     """Degrees of freedom of the standard error."""
+    pooled: bool
+    """Whether all methods share the estimates of the errors."""
+
+    @property
+    def procedure(self) -> str:
+        """How the intervals are made, for captions."""
+        if self.pooled:
+            return "Tukey-Kramer, error pooled over all rows"
+        return "Tamhane's T2, each row with the spread of its own seeds, for these differ widely"
 
     @property
     def count(self) -> int:
@@ -104,31 +115,33 @@ class Differences:
         """[M, M] half the width of the intervals.
 
         With ``simultaneous``, all M (M - 1) / 2 intervals hold together with probability ``level``
-        (Tukey-Kramer), otherwise each alone (Student's t). Degrees of freedom are rounded down to
-        tenths, above 100 to tens.
+        (Tukey-Kramer, or Tamhane's T2 where errors are not pooled), otherwise each alone
+        (Student's t). Degrees of freedom are rounded down to tenths, above 100 to tens.
         """
         count = len(self.methods)
         critical = np.full_like(self.degrees, NAN)
         step = np.where(self.degrees > 100, 10.0, 0.1)  # few distinct ones: each takes a while
         tenths = np.floor(self.degrees / step) * step
         for degrees in np.unique(tenths[~np.isnan(tenths)]):
-            value = (
-                _tukey(level, count, float(degrees))
-                if simultaneous
-                else distributions.t.ppf((1 + level) / 2, degrees)
-            )
+            if simultaneous and self.pooled:
+                value = _tukey(level, count, float(degrees))
+            else:
+                alone = level ** (1 / self.count) if simultaneous else level
+                value = distributions.t.ppf((1 + alone) / 2, degrees)
             critical[tenths == degrees] = value
         return np.asarray(critical * self.standard_error)
 
     def p(self, *, simultaneous: bool = True) -> Array:
         """[M, M] two-sided p values; with ``simultaneous`` corrected for all differences."""
         t = np.abs(self.difference) / self.standard_error
-        count = len(self.methods)
-        values = (
-            distributions.studentized_range.sf(np.sqrt(2) * t, count, self.degrees)
-            if simultaneous
-            else 2 * distributions.t.sf(t, self.degrees)
-        )
+        if simultaneous and self.pooled:
+            values = distributions.studentized_range.sf(
+                np.sqrt(2) * t, len(self.methods), self.degrees
+            )
+        else:
+            values = 2 * distributions.t.sf(t, self.degrees)
+            if simultaneous:
+                values = -np.expm1(self.count * np.log1p(-values))  # Sidak
         return np.asarray(values, dtype=np.float64)
 
     def told_apart(self, level: float = 0.95) -> NDArray[np.bool_] | None:
@@ -162,23 +175,37 @@ def compare(
     weights = np.einsum("u,mug->mg", design.unit_weights, design.cell_means)  # [M, G]
     means = weights @ design.groups["mean"].to_numpy()
     error, degrees = np.full((count, count), NAN), np.full((count, count), NAN)
-    seed = seed_error(design)
+    pooled = seeds_scatter_alike(design)
     for one in range(count):
         for other in range(one):
             contrast = weights[one] - weights[other]
             if scope is Scope.IMAGES:
-                found = _with_images(design, contrast, seed, images)
+                found = _with_images(design, contrast, images, pooled=pooled)
+            elif scope is Scope.SEEDS:
+                found = _between_seeds(design, contrast, pooled=pooled)
             else:
-                found = _error(design, scope, (one, other), contrast, seed)
+                found = _error(design, scope, (one, other), contrast, pooled=pooled)
             error[one, other] = error[other, one] = _root(found.value)
             degrees[one, other] = degrees[other, one] = found.degrees
-    return Differences(design.methods, scope, means[:, None] - means, error, degrees)
+    return Differences(design.methods, scope, means[:, None] - means, error, degrees, pooled)
 
 
-def seed_error(design: Design) -> MeanSquare:
-    """Variance between runs that differ by their seed alone, pooled over all cells, points^2."""
-    degrees = int((design.groups["size"] - 1).sum())
-    return MeanSquare(design.groups["squares"].sum() / degrees if degrees else NAN, degrees)
+def seed_error(design: Design, among: Array | None = None) -> MeanSquare:
+    """Variance between runs that differ by their seed alone, points^2.
+
+    Pooled over all groups, or over those whose weight ``among`` [G] is not 0.
+    """
+    groups = design.groups if among is None else design.groups[among != 0]
+    degrees = int((groups["size"] - 1).sum())
+    return MeanSquare(groups["squares"].sum() / degrees if degrees else NAN, degrees)
+
+
+def seeds_scatter_alike(design: Design) -> bool:
+    """Whether the runs of all groups scatter alike, as far as they can tell."""
+    runs = design.rows.drop_duplicates("run")
+    scores = runs["score"].to_numpy(dtype=np.float64)
+    group = design.group_of_run[runs["run"]].to_numpy()
+    return scatter_alike([scores[group == it] for it in range(len(design.groups))])
 
 
 def interaction(
@@ -223,15 +250,29 @@ def _tukey(level: float, count: int, degrees: float) -> float:
     return float(distributions.studentized_range.ppf(level, count, degrees) / np.sqrt(2))
 
 
+def _between_seeds(design: Design, contrast: Array, *, pooled: bool) -> MeanSquare:
+    """Variance of a difference over seeds: ``contrast`` [G] is its weight of every group's mean."""
+    if pooled:
+        seed = seed_error(design)
+        return MeanSquare(design.variance_of(contrast) * seed.value, seed.degrees or NAN)
+    parts = []
+    for place in np.flatnonzero(contrast):
+        alone = np.zeros_like(contrast)
+        alone[place] = contrast[place]
+        own = seed_error(design, alone)
+        parts.append(MeanSquare(design.variance_of(alone) * own.value, own.degrees))
+    return _sum(*parts)
+
+
 def _error(
-    design: Design, scope: Scope, pair: tuple[int, int], contrast: Array, seed: MeanSquare
+    design: Design, scope: Scope, pair: tuple[int, int], contrast: Array, *, pooled: bool
 ) -> MeanSquare:
-    """Variance of one difference: ``contrast`` [G] is its weight of every group's mean."""
+    """The same over teachers or pairs."""
     by_seed = design.variance_of(contrast)
-    if scope is Scope.SEEDS:
-        return MeanSquare(by_seed * seed.value, seed.degrees or NAN)
+    seed = seed_error(design, None if pooled else contrast)
     together = np.flatnonzero(design.taught)
-    sharing = together if design.taught[list(pair)].all() else np.array(pair)
+    shared = pooled and design.taught[list(pair)].all()
+    sharing = together if shared else np.array(pair)
     found, seed_part = interaction(design, sharing, scope)
     by_unit = _squared_weights(design, scope)
     rest = by_seed - by_unit * seed_part  # what shared runs add
@@ -244,14 +285,14 @@ def _error(
 
 
 def _with_images(
-    design: Design, contrast: Array, seed: MeanSquare, images: Sequence[ImageScores]
+    design: Design, contrast: Array, images: Sequence[ImageScores], *, pooled: bool
 ) -> MeanSquare:
     """Variance of one difference over seeds and test images."""
     known = {int(group) for it in images for group in it.groups}
     if not set(np.flatnonzero(contrast)) <= known:
         return MeanSquare(NAN, NAN)
     by_image = [MeanSquare(it.variance_of(contrast), it.images - 1) for it in images]
-    return _sum(MeanSquare(design.variance_of(contrast) * seed.value, seed.degrees), *by_image)
+    return _sum(_between_seeds(design, contrast, pooled=pooled), *by_image)
 
 
 def _sum(*parts: MeanSquare) -> MeanSquare:
@@ -259,7 +300,7 @@ def _sum(*parts: MeanSquare) -> MeanSquare:
     total = sum(part.value for part in parts)
     if not total > 0:  # also NaN
         return MeanSquare(NAN, NAN)
-    spread = sum(part.value**2 / part.degrees for part in parts)
+    spread = sum(part.value**2 / part.degrees for part in parts if part.value)
     return MeanSquare(total, total**2 / spread)
 
 

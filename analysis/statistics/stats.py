@@ -30,6 +30,8 @@ ROUNDING = 1e-10
 digits, and scores that differ by one image of a billion differ by more."""
 ALPHA = 0.05
 """Chance of an error of the first kind that tests and families of tests keep to."""
+SCATTER_ALPHA = 0.001
+"""Chance that samples which scatter alike are said not to: so small that it costs no coverage."""
 NORMAL_95 = 1.96
 """Deviations to either side of its mean that hold 95 % of a normal distribution."""
 
@@ -202,6 +204,26 @@ def sd_interval(spread: float, n: int, level: float = 0.95) -> Interval:
     ends = stats.chi2.ppf(np.array([(1 + level) / 2, (1 - level) / 2]), n - 1)
     low, high = spread * np.sqrt((n - 1) / ends)
     return Interval(float(low), float(high))
+
+
+def scatter_alike(samples: Sequence[ArrayLike]) -> bool:
+    """Whether no sample scatters so far that it must not share an error with the others.
+
+    The sample with the largest variance against all others, at :data:`SCATTER_ALPHA`. Source:
+    Cochran (1941), here as an F test with Bonferroni's bound for the choice of the largest.
+    """
+    several = [values for values in map(present, samples) if len(values) > 1]
+    if len(several) < 2:
+        return True
+    degrees = np.array([len(values) - 1 for values in several])
+    squares = np.array([float(((values - values.mean()) ** 2).sum()) for values in several])
+    largest = int(np.argmax(squares / degrees))
+    rest, rest_degrees = squares.sum() - squares[largest], degrees.sum() - degrees[largest]
+    if rest <= ROUNDING * squares[largest]:
+        return True  # nothing else says how far runs scatter
+    ratio = squares[largest] / degrees[largest] / (rest / rest_degrees)
+    chance = len(several) * float(stats.f.sf(ratio, degrees[largest], rest_degrees))
+    return chance >= SCATTER_ALPHA
 
 
 def correlation_of_pairs(scores: ArrayLike, reference: ArrayLike) -> float:

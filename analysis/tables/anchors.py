@@ -73,8 +73,9 @@ def published_figures(grid: Grid) -> Table | None:
         ),
         notes=(
             "reproduced: the 95 % interval of our mean (deviation pooled over the methods of the "
-            f"pair) lies within {MARGIN:g} points of the published figure, taken as it is: "
-            "most sources say nothing of its error. above, below: the interval leaves it out; "
+            f"pair where these scatter alike) lies within {MARGIN:g} points of the published "
+            "figure, taken as it is: most sources say nothing of its error. above, below: the "
+            "interval leaves it out; "
             "open: neither.",
             *full,
         ),
@@ -147,8 +148,13 @@ def compared(grid: Grid, label: str, key: ColumnKey, figure: str, anchor: pd.Ser
 
 
 def half_width(grid: Grid, label: str, key: ColumnKey, figure: str) -> float:
-    """Of the 95 % interval of a mean, with the deviation pooled over the methods of its column."""
+    """Of the 95 % interval of a mean, with the deviation pooled over the methods of its column.
+
+    With its own where the seeds of the column's methods scatter quite otherwise.
+    """
     cells = [stats.present(grid.cell(name, key, figure).scores) for name in grid.labels]
+    if not stats.scatter_alike(cells):
+        cells = [stats.present(grid.cell(label, key, figure).scores)]
     degrees = sum(len(scores) - 1 for scores in cells if len(scores))
     if not degrees:
         return math.nan

@@ -64,7 +64,8 @@ def differences(inputs: Inputs) -> Table | None:
         ],
         caption=(
             "Points, with 95 % intervals and p values that hold together for all differences "
-            f"between the {len(design.methods)} methods (Tukey-Kramer); {_size(design)}."
+            f"between the {len(design.methods)} methods ({found[known[0]].procedure}); "
+            f"{_size(design)}."
         ),
         notes=tuple(_notes(grid, design, known)),
     )

@@ -58,8 +58,9 @@ class Gains:
         pairs = ", mean over pairs" if len(self._grid.columns) > 1 else ""
         together = self._all
         count = 0 if together is None else together.count
+        how = "" if together is None else f" ({together.procedure})"
         several = f" that hold together for all {count} differences" if count > 1 else ""
         return [
-            f"Gains in points{pairs}, with 95 % intervals{several} (Tukey-Kramer, error pooled "
-            "over the methods of the table): for these pairs and teachers, trained again."
+            f"Gains in points{pairs}, with 95 % intervals{several}{how}: for these pairs and "
+            "teachers, trained again."
         ]

@@ -68,8 +68,7 @@ def _table(
         columns=[Column(_name(down)), *(Column(f"{value:g}") for value in columns)],
         rows=rows,
         caption="Mean accuracy in percent, its 95 % t interval over (n) seeds; bold: "
-        "what these runs cannot tell from the highest mean, among cells without a hole (95 %, "
-        "Tukey-Kramer).",
+        "what these runs cannot tell from the highest mean, among cells without a hole (95 %).",
     )
 
 

@@ -34,9 +34,11 @@ def variants(grid: Grid) -> Iterator[Table]:
 
 def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Table:
     rows: list[Row] = []
+    procedures: list[str] = []
     for key in grid.columns:
         design = design_of(grid, [key], labels)
         found = None if design is None else compare(design)
+        procedures += [] if found is None else [found.procedure]
         for number, label in enumerate(labels):
             if not grid.cell(label, key).expected:
                 continue
@@ -47,6 +49,7 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
             interval = interval_cell(stats.t_interval(cell.scores), signs=False)
             cells += [score_cell(cell), interval, _difference(found, label, labels[0])]
             rows.append(Row(cells, label, key.pair, rule_above=number == 0 and bool(rows)))
+    how = f" ({'; or '.join(dict.fromkeys(procedures))})" if procedures else ""
     names = [name.split("/", 1)[1].replace("_", " ") for name in options]
     return Table(
         name=f"variants-{method}",
@@ -63,7 +66,7 @@ def _table(grid: Grid, method: str, labels: list[str], options: list[str]) -> Ta
         caption=(
             "Options that differ between the rows; 95 % t interval of each mean. Differences in "
             "points, with 95 % intervals that hold together for all differences between rows of a "
-            "pair (Tukey-Kramer, error pooled over rows)."
+            f"pair{how}."
         ),
     ).without_constant("Pair")
 

@@ -48,7 +48,7 @@ def bold_text(known: bool) -> str:
     """What a caption says of bold cells."""
     if known:
         return (
-            "Bold: what these runs cannot tell from the best of its column (95 %, Tukey-Kramer "
-            "over its complete cells)."
+            "Bold: what these runs cannot tell from the best of its column (simultaneous 95 % "
+            "intervals over its complete cells)."
         )
     return "Nothing is bold: no column has two methods with runs that say how far seeds scatter."

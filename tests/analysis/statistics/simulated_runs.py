@@ -29,11 +29,12 @@ def simulate(
     *,
     scratch: bool = False,
     shared_scratch: bool = False,
+    wild: float = 1.0,
 ) -> pd.DataFrame:
     """Rows of a design in which all methods are equally good in the mean.
 
     ``scratch``: the first method is not taught; ``shared_scratch``: and its runs are those of
-    every pair.
+    every pair. ``wild``: so many times as far as the others the seeds of the last method scatter.
     """
     rows = []
     of_pair = rng.normal(0, world.pair, pairs)
@@ -41,6 +42,7 @@ def simulate(
     of_teacher = rng.normal(0, world.teacher, (pairs, teachers))
     of_method_teacher = rng.normal(0, world.method_teacher, (methods, pairs, teachers))
     noise = rng.normal(0, world.seed, (methods, pairs, teachers, seeds))
+    noise[-1] *= wild
     for m, p, t, s in np.ndindex(noise.shape):
         untaught = scratch and m == 0
         home = (0, 0) if untaught and shared_scratch else (p, 0) if untaught else (p, t)

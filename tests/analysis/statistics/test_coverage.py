@@ -22,6 +22,12 @@ HOLD = {
     "six pairs as the benchmark": (World(), {"pairs": 6}, Scope.SEEDS),
     "six pairs in general, 3 seeds": (GENERAL, {"pairs": 6}, Scope.PAIRS),
     "six pairs in general, 10 seeds": (GENERAL, {"pairs": 6, "seeds": 10}, Scope.PAIRS),
+    "a control that collapses": (World(), {"seeds": 6, "wild": 20.0}, Scope.SEEDS),
+    "a control that collapses, other teachers": (
+        World(method_teacher=1, teacher=1),
+        {"teachers": 4, "seeds": 6, "wild": 40.0},
+        Scope.TEACHERS,
+    ),
     "scratch shared by six pairs": (World(pair=0), SHARED, Scope.SEEDS),
     "two teachers as varied as seeds": (
         World(method_teacher=1, teacher=1),

@@ -142,3 +142,32 @@ def test_missing_values_are_refused():
     rows.loc[0, "score"] = np.nan
     with pytest.raises(DesignError, match="missing values"):
         Design(rows)
+
+
+COLLAPSED = {
+    "kd": [94.0, 95.0, 93.5, 94.5, 96.0, 93.0],
+    "crd": [92.0, 93.0, 91.5, 92.5, 94.0, 91.0],
+    "shuffled": [5.0, 40.0, 12.0, 55.0, 8.0, 30.0],
+}
+
+
+def test_a_collapsed_method_does_not_widen_the_intervals_of_the_others():
+    """Tamhane's T2: Welch's error of the two methods, Sidak's correction for three differences."""
+    found = compare(design({(name, "p", "t"): scores for name, scores in COLLAPSED.items()}))
+    assert not found.pooled
+    assert found.procedure.startswith("Tamhane")
+    welch = scipy_stats.ttest_ind(COLLAPSED["crd"], COLLAPSED["kd"], equal_var=False)
+    assert found.difference[1, 0] / found.standard_error[1, 0] == pytest.approx(welch.statistic)
+    assert found.degrees[1, 0] == pytest.approx(welch.df)
+    assert found.p(simultaneous=False)[1, 0] == pytest.approx(welch.pvalue)
+    assert found.p()[1, 0] == pytest.approx(1 - (1 - welch.pvalue) ** 3)
+    critical = scipy_stats.t.ppf((1 + 0.95 ** (1 / 3)) / 2, 10.0)
+    assert found.half_width()[1, 0] == pytest.approx(critical * found.standard_error[1, 0])
+    alone = compare(design({(it, "p", "t"): COLLAPSED[it] for it in ("kd", "crd")}))
+    assert found.half_width()[1, 0] < 1.5 * alone.half_width()[1, 0]  # pooled, it is 13 times
+
+
+def test_methods_that_scatter_alike_share_their_error_whatever_their_means():
+    assert compare(THREE).pooled
+    cells = {("kd", "p", "t"): [70.0, 71.0], ("crd", "p", "t"): [20.0, 22.0]}
+    assert compare(design(cells | {("dkd", "p", "t"): [50.0, 50.0]})).pooled
