@@ -136,16 +136,17 @@ def parts(
     grid, out = Grid(collected), writable(out)
     check(grid)
     gaps = gap.gaps(collected, out / CACHE) if gaps is None else gaps
-    shown = list(tables.all_tables(Inputs(grid, gaps)))
-    files = table_files.write(shown, out / "tables")
-    tidy = [
-        runs.write(collected, out / "runs.csv"),
-        runs.write_features(gaps, out / "features.csv"),
-    ]
     from analysis.report import drawing, figures, picture  # matplotlib takes half a second to load
 
     to_draw = figures.Pictures(grid, gaps, with_tsne=tsne)
-    pictures = drawing.draw_all(to_draw, out / "figures")
+    with drawing.begun(to_draw, out / "figures") as pictures_drawn:
+        shown = list(tables.all_tables(Inputs(grid, gaps)))
+        files = table_files.write(shown, out / "tables")
+        tidy = [
+            runs.write(collected, out / "runs.csv"),
+            runs.write_features(gaps, out / "features.csv"),
+        ]
+        pictures = pictures_drawn()
     drawn = (path for shown_picture in pictures for path in shown_picture.files)
     return Parts(grid, shown, pictures, (*files, *tidy, *drawn), tuple(picture.faults(pictures)))
 

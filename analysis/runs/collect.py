@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from analysis.runs import cost, origin
 from analysis.runs.cache import Facts, FactsCache, FileState, file_state
 from analysis.runs.records import CONFLICT, DAMAGED, FINISHED, Rows, read_facts
 from analysis.runs.texts import SharedTexts
+from analysis.runs.threads import in_threads
 from suite.interface.errors import UserError
 from suite.store.cost import FILE
 from suite.store.record import read_rows
@@ -40,9 +40,6 @@ ENTRY = {
 """What the manifest must say of every run."""
 CONFLICTS = "conflicts"
 """In an experiment's folder: results that ``dskd-bench merge`` has set apart."""
-THREADS = 8  # reading thousands of small files waits for the file system, NFS above all
-
-READ_AHEAD = 1000  # records in memory before they have become columns
 
 
 class CollectError(UserError):
@@ -94,10 +91,9 @@ def collect(
     :class:`CollectError` for an unreadable manifest; a fault in a run is a row's state.
     """
     manifests = [manifest] if isinstance(manifest, Path) else manifest
-    contents, entries = _expected(manifests)
-    name_datasets(entries)
-    facts = _facts(runs_root, entries["directory"].unique().tolist(), cache)
-    runs = entries.join(facts, on="directory")
+    contents, runs = _expected(manifests)
+    name_datasets(runs)
+    runs = runs.join(_facts(runs_root, runs["directory"].unique().tolist(), cache), on="directory")
     _distrust(runs)
     runs = _each_once(runs)
     judge(runs, origin.of_files(runs, runs_root))
@@ -129,7 +125,7 @@ def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
     """A run that is listed twice in one place of the table keeps one row, a finished one if any."""
     unfinished = (runs["state"] != FINISHED).sort_values(kind="stable")
     place = ["run_id", "recipe", "pair", "label"]
-    kept = runs.loc[unfinished.index].drop_duplicates(subset=place).index
+    kept = runs.loc[unfinished.index, place].drop_duplicates().index
     return runs.loc[kept.sort_values()].reset_index(drop=True)
 
 
@@ -185,24 +181,21 @@ def _facts(runs_root: Path, directories: Sequence[str], cache: Path | None) -> p
     """What the files of each run directory say, from the cache where no file has changed."""
     known = FactsCache.load(cache, read_facts.__module__)
     root = str(runs_root)  # joining 10,000 Path objects would take longer than asking the disk
-    states = [file_state(f"{root}/{directory}") for directory in directories]
-    stale = [
-        (directory, state)
-        for directory, state in zip(directories, states, strict=True)
-        if not known.has(directory, state)
-    ]
 
-    def read(item: tuple[str, FileState]) -> Facts:
-        return read_facts(runs_root / item[0], item[1])
+    def read(directory: str) -> tuple[FileState, Facts] | None:
+        state = file_state(f"{root}/{directory}")
+        if known.has(directory, state):
+            return None
+        return state, read_facts(runs_root / directory, state)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(stale), READ_AHEAD):
-            part = stale[start : start + READ_AHEAD]
-            for (directory, state), facts in zip(part, pool.map(read, part), strict=True):
-                known.put(directory, state, facts)
+    stale = False
+    for directory, found in zip(directories, in_threads(read, directories), strict=True):
+        if found is not None:
+            known.put(directory, *found)
+            stale = True
     if stale and cache is not None:
         known.save(cache)
-    return known.frame(directories)
+    return known.into_frame(directories)
 
 
 def _distrust(runs: pd.DataFrame) -> None:
@@ -262,8 +255,7 @@ def epochs(collected: Collected, runs: pd.DataFrame, keep: Callable[[str], bool]
     figure is NaN.
     """
     unique = runs[["run_id", "directory"]].drop_duplicates("run_id")
-    with ThreadPoolExecutor(THREADS) as pool:
-        tables = list(pool.map(collected.rows_of, unique["directory"]))
+    tables = list(in_threads(collected.rows_of, unique["directory"].tolist()))
     columns: dict[str, list[Any]] = {"run_id": [], "epoch": []}
     names = {key for rows in tables for row in rows for key in row if keep(key)}
     columns |= {name: [] for name in sorted(names)}

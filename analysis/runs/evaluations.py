@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.runs.collect import THREADS
 from analysis.runs.grid import ColumnKey, Grid, GridCell
 from analysis.runs.records import FINISHED, flatten
+from analysis.runs.threads import in_threads
 from analysis.statistics import stats
 from analysis.statistics.stats import Array
 from suite.store import evaluations
@@ -33,14 +32,14 @@ class Evaluations:
     def of(cls, grid: Grid, kind: str) -> Evaluations:
         """Read them; a run without a result has no row."""
         runs = grid.collected.runs
-        places = runs.loc[runs["state"] == FINISHED, "directory"].unique().tolist()
+        finished = runs.loc[runs["state"] == FINISHED, "directory"].unique()
+        places = [place for place in finished if place in grid.evaluated[kind]]
         root = grid.collected.runs_root
 
         def read(place: str) -> list[dict[str, Any]]:
             return list(evaluations.results(RunDirectory(root / place), kind))
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            found = list(pool.map(read, places))
+        found = list(in_threads(read, places))
         rows = [
             {"directory": place, "id": result["id"], **flatten(result["figures"])}
             for place, results in zip(places, found, strict=True)

@@ -8,6 +8,7 @@ A column is one (dataset, recipe, pair); runs of different recipes never share o
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -19,8 +20,11 @@ import pandas as pd
 
 from analysis.runs.collect import Collected
 from analysis.runs.records import FINISHED
+from analysis.runs.threads import in_threads
 from analysis.statistics import stats
 from analysis.statistics.stats import Array
+from suite.store import evaluations
+from suite.store.record import RunDirectory
 from suite.store.states import apart
 
 TEST, VALIDATION = "last/test/top1_percent", "last/val/top1_percent"
@@ -68,10 +72,11 @@ class Grid:
 
     def __init__(self, collected: Collected) -> None:
         self.collected = collected
-        students = collected.students().copy()
+        students = collected.students()
+        keys: dict[tuple[str, str, str], ColumnKey] = {}  # one object for all runs of a column
         students["column"] = [
-            ColumnKey(*key)
-            for key in students[["dataset", "recipe", "pair"]].itertuples(index=False)
+            keys.setdefault(key, ColumnKey(*key))
+            for key in zip(students["dataset"], students["recipe"], students["pair"], strict=True)
         ]
         students["replicate"] = _replicates(students)
         self.students = students
@@ -79,10 +84,7 @@ class Grid:
         self.columns: list[ColumnKey] = list(dict.fromkeys(students["column"]))
         self.seeds: list[int] = sorted(set(students["seed"]))
         self.replicates: list[tuple[int, int]] = sorted(set(students["replicate"]))
-        self._by_cell = dict(list(students.groupby(["label", "column"], sort=False)))
-        self._by_column: dict[Any, pd.DataFrame] = dict(
-            list(students.groupby("column", sort=False))
-        )
+        self._by_cell, self._by_column = _places(students)
         self._methods = dict(zip(students["label"][::-1], students["method"][::-1], strict=True))
         self._cells: dict[tuple[str, ColumnKey, str], GridCell] = {}
 
@@ -106,13 +108,11 @@ class Grid:
 
     def runs(self, label: str, column: ColumnKey) -> pd.DataFrame:
         """The runs of a cell, finished or not."""
-        found: pd.DataFrame = self._by_cell.get((label, column), self.students.iloc[:0])
-        return found
+        return self.students.iloc[self._by_cell.get((label, column), [])]
 
     def students_of(self, column: ColumnKey) -> pd.DataFrame:
         """The runs of a column, finished or not."""
-        found: pd.DataFrame = self._by_column.get(column, self.students.iloc[:0])
-        return found
+        return self.students.iloc[self._by_column.get(column, [])]
 
     def only(self, column: ColumnKey) -> Grid:
         """This grid with the runs of one column alone, as a process that draws it needs them.
@@ -120,11 +120,10 @@ class Grid:
         Names of rows and columns stay those of the whole.
         """
         part = copy(self)
-        part._figures, part._models = self._figures, self._models
+        part._figures, part._models, part.evaluated = self._figures, self._models, self.evaluated
         part.collected = self.collected_of(column)
         part.students = self.students_of(column)
-        part._by_column = {column: part.students}
-        part._by_cell = {key: runs for key, runs in self._by_cell.items() if key[1] == column}
+        part._by_cell, part._by_column = _places(part.students)
         part._cells = {key: cell for key, cell in self._cells.items() if key[1] == column}
         return part
 
@@ -155,6 +154,18 @@ class Grid:
         states = {str(state): int(n) for state, n in runs["state"].value_counts().items()}
         others = int(done["other_teacher"].sum())
         return GridCell(scores, states, int(done["stale"].sum()), others)
+
+    @cached_property
+    def evaluated(self) -> dict[str, set[str]]:
+        """Kind of evaluation -> directories of the finished runs with a result of it."""
+        runs, root = self.collected.runs, self.collected.runs_root
+        places = runs.loc[runs["state"] == FINISHED, "directory"].unique().tolist()
+        found = in_threads(lambda place: evaluations.kinds(RunDirectory(root / place)), places)
+        kinds_of = dict(zip(places, found, strict=True))
+        return {
+            kind: {place for place, kinds in kinds_of.items() if kind in kinds}
+            for kind in evaluations.KINDS
+        }
 
     def array(self, label: str, figure: str | None = None) -> Array:
         """Scores [replicates, columns] of one method, see :mod:`analysis.statistics.stats`."""
@@ -189,9 +200,10 @@ class Grid:
     @cached_property
     def _models(self) -> dict[ColumnKey, tuple[str | None, str]]:
         models = {}
-        for column, runs in self._by_column.items():
-            teachers = (name for name in runs["teacher"] if isinstance(name, str))
-            models[column] = next(teachers, None), str(runs["student"].iloc[0])
+        for column, rows in self._by_column.items():
+            names = self.students["teacher"].iloc[rows]
+            teacher = next((name for name in names if isinstance(name, str)), None)
+            models[column] = teacher, str(self.students["student"].iloc[rows[0]])
         return models
 
     def teacher_accuracy(self, column: ColumnKey) -> Array:
@@ -238,6 +250,18 @@ class Grid:
     def place(self, column: ColumnKey) -> str:
         """``teacher → student``, with what else tells this column from the others."""
         return place_names(self.columns)[column]
+
+
+def _places(
+    students: pd.DataFrame,
+) -> tuple[dict[tuple[str, ColumnKey], list[int]], dict[ColumnKey, list[int]]]:
+    """(label, column) and column -> positions of their runs; copies of 100,000 rows are large."""
+    by_cell: dict[tuple[str, ColumnKey], list[int]] = defaultdict(list)
+    by_column: dict[ColumnKey, list[int]] = defaultdict(list)
+    for row, cell in enumerate(zip(students["label"], students["column"], strict=True)):
+        by_cell[cell].append(row)
+        by_column[cell[1]].append(row)
+    return dict(by_cell), dict(by_column)
 
 
 def _replicates(students: pd.DataFrame) -> list[tuple[int, int]]:

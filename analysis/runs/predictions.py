@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.runs.collect import THREADS
 from analysis.runs.grid import ColumnKey, Grid
 from analysis.runs.records import FINISHED
+from analysis.runs.threads import in_threads
 from analysis.statistics.design import Design
 from analysis.statistics.images import ImageScores
 from suite.store import predictions
@@ -72,8 +71,7 @@ class Predicted:
         The runs of a column that were tested on other labels than its first are left out too.
         """
         rows = list(self._rows())
-        with ThreadPoolExecutor(THREADS) as pool:
-            found = list(pool.map(lambda row: self._read(*row), rows))
+        found = list(in_threads(lambda row: self._read(*row), rows))
         cells: dict[Place, list[Run]] = defaultdict(list)
         labels: dict[ColumnKey, NDArray[np.integer]] = {}
         for (place, *_), run in zip(rows, found, strict=True):

@@ -123,15 +123,19 @@ def is_percent(value: object) -> bool:
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Facts:
     """Nested objects to one level, joined by ``/``; lists become JSON text, versions too."""
     flat: Facts = {}
+    _flatten_into(flat, value, prefix)
+    return flat
+
+
+def _flatten_into(flat: Facts, value: Mapping[str, Any], prefix: str) -> None:
     for key, item in value.items():
         name = f"{prefix}{key}"
-        if isinstance(item, dict) and name not in AS_TEXT:
-            flat |= flatten(item, f"{name}/")
-        elif isinstance(item, dict | list):
-            flat[name] = json.dumps(item, sort_keys=True)
-        else:
+        if not isinstance(item, dict | list):
             flat[name] = item
-    return flat
+        elif isinstance(item, dict) and name not in AS_TEXT:
+            _flatten_into(flat, item, f"{name}/")
+        else:
+            flat[name] = json.dumps(item, sort_keys=True)
 
 
 def _failure(path: Path) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from suite.interface.errors import UserError
 Array = NDArray[np.float64]
 EXACT = 8
 """Points of a rank correlation up to which all orders are counted."""
-AT_A_TIME = 4_000_000
+AT_A_TIME = 500_000
 """Numbers of resamples that are in memory together."""
 ROUNDING = 1e-10
 """Share of the largest number below which two numbers differ by rounding alone: float64 keeps 16
@@ -121,17 +122,23 @@ def bootstrap_interval(
 def _resampled(
     columns: Sequence[Array], rng: np.random.Generator, resamples: int
 ) -> Iterator[Array]:
-    """[R, S * P] in parts of some rows: of every column as many as the longest has."""
+    """[R, S * P] in parts of some rows: of every column as many as the longest has.
+
+    All resamples of a column are drawn before those of the next. So the generator passes over them
+    once, and they are drawn again part by part: together they would take hundreds of megabytes.
+    """
     size = max(map(len, columns))
-    places = [
-        rng.integers(len(it), size=(resamples, size)).astype(np.min_scalar_type(len(it)))
-        for it in columns
-    ]
     rows = max(1, AT_A_TIME // (size * len(columns)))
-    for start in range(0, resamples, rows):
+    parts = [(min(rows, resamples - start), size) for start in range(0, resamples, rows)]
+    again = []
+    for column in columns:
+        again.append(deepcopy(rng))
+        for part in parts:
+            rng.integers(len(column), size=part)
+    for part in parts:
         drawn = [
-            column[place[start : start + rows]]
-            for column, place in zip(columns, places, strict=True)
+            column[draws.integers(len(column), size=part)]
+            for column, draws in zip(columns, again, strict=True)
         ]
         yield np.concatenate(drawn, axis=1)
 
@@ -269,8 +276,10 @@ def probability_of_improvement(scores: ArrayLike, reference: ArrayLike) -> float
     for ours, theirs in zip(left.T, right.T, strict=True):
         a, b = present(ours), present(theirs)
         if len(a) and len(b):
-            comparisons = np.sign(a[:, None] - b[None, :])  # [S, S]
-            shares.append((comparisons.mean() + 1) / 2)
+            ordered = np.sort(b)
+            better = np.searchsorted(ordered, a, side="left").sum()
+            worse = (len(b) - np.searchsorted(ordered, a, side="right")).sum()
+            shares.append((float(better - worse) / (len(a) * len(b)) + 1) / 2)
     return mean(shares)
 
 

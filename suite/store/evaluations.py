@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from suite.names import run_id_of
 from suite.store.record import RecordError, RunDirectory, read_object, write_json
 
 PROBE, ROBUSTNESS = "probe", "robustness"
+KINDS = (PROBE, ROBUSTNESS)
 
 
 def save(
@@ -64,6 +66,22 @@ def is_done(run: RunDirectory, kind: str, protocol: Mapping[str, Any]) -> bool:
     """
     evaluation = _read(run, _file_name(kind, protocol))
     return evaluation is not None and evaluation["weights_sha256"] == _weights_sha256(run)
+
+
+def kinds(run: RunDirectory) -> set[str]:
+    """The kinds of which a run has a result, be it a damaged one: one look, for 100,000 runs.
+
+    Args:
+        run: The run, which need not be there.
+
+    Returns:
+        Some of :data:`KINDS`.
+    """
+    try:
+        names = os.listdir(run.path)  # noqa: PTH208
+    except OSError:
+        return set()
+    return {kind for kind in KINDS if any(name.startswith(f"{kind}-") for name in names)}
 
 
 def results(run: RunDirectory, kind: str) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from analysis.tables.forms.render import inert
 
 ROWS = 10_000
 """Turned into text at a time."""
+_AS_JSON = json.JSONEncoder(sort_keys=True, default=str)
 
 
 def write(frame: pd.DataFrame, path: Path) -> Path:
@@ -50,7 +51,7 @@ def _may_be_nested(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return value if isinstance(value, str) else _AS_JSON.encode(value)
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -80,5 +81,10 @@ def _flat(frame: pd.DataFrame, nested: dict[str, dict[str, dict[str, Any]]]) -> 
 def _inert(values: pd.Series[Any]) -> pd.Series[Any]:
     if not pd.api.types.is_object_dtype(values) and not pd.api.types.is_string_dtype(values):
         return values
-    texts = [inert(value) if isinstance(value, str) else value for value in values]
+    each = values.to_numpy(dtype=object)  # a column of texts hands out one by one slowly
+    if pd.api.types.is_object_dtype(values):
+        texts = [inert(value) if isinstance(value, str) else value for value in each]
+    else:  # few of them differ
+        known = {text: inert(text) if isinstance(text, str) else text for text in set(each)}
+        texts = [known[text] for text in each]
     return pd.Series(texts, values.index, dtype=object)

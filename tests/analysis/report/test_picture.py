@@ -1,9 +1,11 @@
 """A picture that cannot be drawn is named with its reason; everything else stands."""
 
+import os
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
+from synthetic_store import Store
 
 from analysis import report as reports
 from analysis.plots import column
@@ -69,6 +71,23 @@ def test_the_page_names_a_picture_that_failed_and_holds_the_others(finished, tmp
     assert page.count("<svg ") >= 5
     assert (tmp_path / "figures" / "cost.pdf").is_file()
     assert not (tmp_path / "figures" / "curves.pdf").exists()
+
+
+def test_a_worker_draws_what_one_process_draws(tmp_path, monkeypatch):
+    store = Store(tmp_path / "runs")
+    for pair in ("teacher/first", "teacher/second", "teacher/third"):
+        for seed in range(2):
+            store.finish(store.add("kd", seed, pair), features=False)
+    store.write_manifest()
+    contents = []
+    for cores in (1, 2):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        out = tmp_path / f"report{cores}"
+        made = reports.build(store.root, store.manifest, out)
+        contents.append({path.relative_to(out): path.read_bytes() for path in made.files})
+    drawn = {path.stem for path in contents[0] if path.suffix == ".svg"}
+    assert {"curves-1", "curves-2", "curves-3"} <= drawn
+    assert contents[0] == contents[1]
 
 
 def test_a_label_without_a_place_is_named():

@@ -121,6 +121,15 @@ def test_probability_of_improvement_counts_ties_half():
     assert stats.probability_of_improvement([1.0], [1.0]) == 0.5
 
 
+def test_the_bootstrap_in_parts_draws_what_it_draws_at_once(monkeypatch):
+    scores = np.random.default_rng(1).normal(size=(7, 3))
+    intervals = set()
+    for at_a_time in (10, 1000, 10**7):
+        monkeypatch.setattr(stats, "AT_A_TIME", at_a_time)
+        intervals.add(stats.bootstrap_interval(scores, np.random.default_rng(0)))
+    assert len(intervals) == 1
+
+
 def test_probability_of_improvement_is_the_mean_over_pairs():
     ours, theirs = np.array([[2.0, 0.0]]), np.array([[1.0, 1.0]])
     assert stats.probability_of_improvement(ours, theirs) == 0.5
