@@ -5,6 +5,7 @@ One entry for each run and kind of machine that was timed. Imports no torch: rep
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,50 @@ def save(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     new = {_key(entry) for entry in entries}
     kept = [entry for entry in load(path) if _key(entry) not in new]
     write_json(path, {"measurements": [*kept, *entries]})
+
+
+def read(content: bytes) -> list[dict[str, Any]]:
+    """The entries of a file that comes from elsewhere.
+
+    Args:
+        content: All of it.
+
+    Returns:
+        As they were saved, in that order.
+
+    Raises:
+        RecordError: It is damaged, or an entry is not whole.
+    """
+    try:
+        entries = json.loads(content)["measurements"]
+    except (ValueError, LookupError, TypeError):
+        entries = None
+    if not isinstance(entries, list):
+        raise RecordError("damaged: no list of measurements")
+    for number, entry in enumerate(entries):
+        if not _whole(entry):
+            raise RecordError(f"damaged: measurements[{number}] is not whole")
+    return entries
+
+
+def unite(path: Path, entries: Sequence[dict[str, Any]]) -> list[str]:
+    """Add the entries of whose run and kind of machine the file has none.
+
+    Args:
+        path: See :func:`file_of`.
+        entries: As for :func:`save`.
+
+    Returns:
+        The ids of runs of which the file has another entry for that kind of machine, which stays.
+
+    Raises:
+        RecordError: The file is damaged or cannot be written.
+    """
+    ours = {_key(it): it for it in (read(path.read_bytes()) if path.exists() else ())}
+    new = [entry for entry in entries if _key(entry) not in ours]
+    if new:
+        write_json(path, {"measurements": [*ours.values(), *new]})
+    return [it["run_id"] for it in entries if ours.get(_key(it), it) != it]
 
 
 def load(path: Path) -> list[dict[str, Any]]:

@@ -35,7 +35,9 @@ OF_A_RUN = re.compile(
     r"choices\.npz|features(-\d{4})?\.npz|weights\.safetensors|"
     r"(probe|robustness)-[0-9a-f]{16}\.json"
 )
-OF_AN_EXPERIMENT = re.compile(r"manifest(-[0-9a-f]{8})?\.json|search\.json|study\.journal")
+OF_AN_EXPERIMENT = re.compile(
+    r"manifest(-[0-9a-f]{8})?\.json|cost\.json|search\.json|study\.journal"
+)
 RUN_ID = re.compile(r"[0-9a-f]{16}")
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """Of every file in a zip: the time of exporting is no part of the results."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from suite.interface.errors import UserError
 from suite.names import TEACHERS, experiment_name, run_id_of
-from suite.store import schema
+from suite.store import cost, schema
 from suite.store.lease import acquire
 from suite.store.record import (
     EDITED,
@@ -155,14 +155,41 @@ def _keep_apart(run: StoredRun, source: Collection, ours: RunDirectory) -> Path:
 
 
 def _merge_other(name: str, content: bytes, runs_root: Path, merged: Merged) -> None:
-    """A manifest is united with ours; a search's study is taken where there is none."""
+    """A manifest and measured costs are united with ours; a search's study is taken where there is
+    none.
+    """
     path = runs_root / name
-    if not path.exists():
+    if path.name == cost.FILE:
+        _unite_costs(path, content, runs_root, merged)
+    elif not path.exists():
         write_atomically(path, content)
     elif path.name.startswith("manifest"):
         _unite(path, content, merged)
     elif path.read_bytes() != content:
         merged.notes.append(f"{name}: there is another one, which stays; its runs are merged")
+
+
+def _unite_costs(path: Path, content: bytes, runs_root: Path, merged: Merged) -> None:
+    """Measurements of both; of one run on one kind of machine the one that is here stays."""
+    name = path.relative_to(runs_root)
+    try:
+        theirs = cost.read(content)
+    except RecordError as error:
+        merged.refused.append(f"{name}: {error}")
+        return
+    try:
+        others = cost.unite(path, theirs)
+    except RecordError as error:
+        merged.notes.append(f"{name} here: {error}; it stays, measure again")
+        return
+    if others:
+        kept = path.parent / CONFLICTS / f"cost.{archive.sha256(content)[:8]}.json"
+        if not kept.exists():
+            write_atomically(kept, content)
+        merged.conflicts.append(
+            f"{name}: another measurement of {', '.join(others)}; ours stays, the other is kept in "
+            f"{kept.relative_to(runs_root)}"
+        )
 
 
 def _unite(path: Path, content: bytes, merged: Merged) -> None:

@@ -11,7 +11,7 @@ from command_line import in_process
 
 from analysis.runs.collect import collect
 from analysis.tables.holes import holes
-from suite.store import schema
+from suite.store import cost, schema
 from sweeps.share import archive
 from sweeps.share.anonymous import absolute_paths, without_places
 
@@ -222,6 +222,46 @@ def test_lists_of_runs_are_united(export, store, tmp_path, capsys):
     rows = json.loads((root / "tiny" / "manifest.json").read_text())["runs"]
     assert len(rows) == 4
     assert rows[3]["seed"] == 9
+
+
+def timed(run_id, **more):
+    return {
+        "run_id": run_id, "device": "cpu", "threads": 1, "steps": 2, "run_steps": 9,
+        "seconds": [1.0], **more,
+    }  # fmt: skip
+
+
+def test_measured_costs_travel_without_places_and_others_of_the_same_run_are_told(
+    export, store, tmp_path, capsys
+):
+    theirs = store / "tiny" / cost.FILE
+    cost.save(theirs, [timed(KD, hostname=platform.node()), timed(SCRATCH)])
+    archived = export()
+    assert platform.node().encode() not in contents(archived)[f"tiny/{cost.FILE}"]
+    root = tmp_path / "elsewhere"
+    here = root / "tiny" / cost.FILE
+    for _ in range(2):
+        assert "0 in conflict, 0 refused" in merge(capsys, root, archived)[1]
+        assert cost.load(here) == [timed(KD), timed(SCRATCH)]
+    cost.save(theirs, [timed(KD, seconds=[2.0]), timed(KD, device="gpu")])
+    for _ in range(2):
+        told = merge(capsys, root, export("again.zip"))[1]
+        assert f"conflict: tiny/cost.json: another measurement of {KD}; ours stays" in told
+        assert cost.load(here) == [timed(KD), timed(SCRATCH), timed(KD, device="gpu")]
+    (kept,) = (root / "tiny" / "conflicts").iterdir()
+    assert timed(KD, seconds=[2.0]) in cost.load(kept)
+
+
+@pytest.mark.parametrize("damage", ["{", '{"measurements": [{"run_id": "0123"}]}'])
+def test_damaged_costs_change_nothing_on_either_side(store, tmp_path, capsys, damage):
+    (store / "tiny" / cost.FILE).write_text(damage)
+    root = tmp_path / "elsewhere"
+    assert "refused: tiny/cost.json: damaged" in merge(capsys, root, store)[1]
+    assert not (root / "tiny" / cost.FILE).exists()
+    cost.save(store / "tiny" / cost.FILE, [timed(KD)])
+    (root / "tiny" / cost.FILE).write_text(damage)
+    assert "tiny/cost.json here: damaged" in merge(capsys, root, store)[1]
+    assert (root / "tiny" / cost.FILE).read_text() == damage
 
 
 DAMAGES = {
