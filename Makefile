@@ -45,7 +45,7 @@ sync: $(READY)  ## send what W&B lacks of EXP
 bench: $(READY)  ## measure the suite's own speed: a table, and JSON under runs/bench
 	$(BENCH) bench $(ARGS)
 
-test: $(READY)  ## run the tests (under 10 minutes on 2 cores)
+test: $(READY)  ## run the tests (9 to 20 minutes on 2 cores, by the kind of CPU)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/slurm $(ARGS)
 
 test-slurm: $(READY)  ## the tests that need a real SLURM (.ci/slurm.sh starts one on a test machine)
