@@ -175,7 +175,7 @@ def compare(
     weights = np.einsum("u,mug->mg", design.unit_weights, design.cell_means)  # [M, G]
     means = weights @ design.groups["mean"].to_numpy()
     error, degrees = np.full((count, count), NAN), np.full((count, count), NAN)
-    pooled = seeds_scatter_alike(design)
+    pooled = scatter_alike(design.groups["squares"], design.groups["size"] - 1)
     for one in range(count):
         for other in range(one):
             contrast = weights[one] - weights[other]
@@ -198,14 +198,6 @@ def seed_error(design: Design, among: Array | None = None) -> MeanSquare:
     groups = design.groups if among is None else design.groups[among != 0]
     degrees = int((groups["size"] - 1).sum())
     return MeanSquare(groups["squares"].sum() / degrees if degrees else NAN, degrees)
-
-
-def seeds_scatter_alike(design: Design) -> bool:
-    """Whether the runs of all groups scatter alike, as far as they can tell."""
-    runs = design.rows.drop_duplicates("run")
-    scores = runs["score"].to_numpy(dtype=np.float64)
-    group = design.group_of_run[runs["run"]].to_numpy()
-    return scatter_alike([scores[group == it] for it in range(len(design.groups))])
 
 
 def interaction(

@@ -213,23 +213,24 @@ def sd_interval(spread: float, n: int, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high))
 
 
-def scatter_alike(samples: Sequence[ArrayLike]) -> bool:
+def scatter_alike(squares: ArrayLike, degrees: ArrayLike) -> bool:
     """Whether no sample scatters so far that it must not share an error with the others.
 
+    ``squares`` and ``degrees``: of each sample its sum of squared deviations and its size less 1.
     The sample with the largest variance against all others, at :data:`SCATTER_ALPHA`. Source:
     Cochran (1941), here as an F test with Bonferroni's bound for the choice of the largest.
     """
-    several = [values for values in map(present, samples) if len(values) > 1]
-    if len(several) < 2:
+    freedom = np.asarray(degrees, dtype=np.float64)
+    several = freedom > 0
+    freedom, found = freedom[several], np.asarray(squares, dtype=np.float64)[several]
+    if len(found) < 2:
         return True
-    degrees = np.array([len(values) - 1 for values in several])
-    squares = np.array([float(((values - values.mean()) ** 2).sum()) for values in several])
-    largest = int(np.argmax(squares / degrees))
-    rest, rest_degrees = squares.sum() - squares[largest], degrees.sum() - degrees[largest]
-    if rest <= ROUNDING * squares[largest]:
+    largest = int(np.argmax(found / freedom))
+    rest, rest_degrees = found.sum() - found[largest], freedom.sum() - freedom[largest]
+    if rest <= ROUNDING * found[largest]:
         return True  # nothing else says how far runs scatter
-    ratio = squares[largest] / degrees[largest] / (rest / rest_degrees)
-    chance = len(several) * float(stats.f.sf(ratio, degrees[largest], rest_degrees))
+    ratio = found[largest] / freedom[largest] / (rest / rest_degrees)
+    chance = len(found) * float(stats.f.sf(ratio, freedom[largest], rest_degrees))
     return chance >= SCATTER_ALPHA
 
 

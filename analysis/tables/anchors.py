@@ -152,12 +152,15 @@ def half_width(grid: Grid, label: str, key: ColumnKey, figure: str) -> float:
 
     With its own where the seeds of the column's methods scatter quite otherwise.
     """
-    cells = [stats.present(grid.cell(name, key, figure).scores) for name in grid.labels]
-    if not stats.scatter_alike(cells):
-        cells = [stats.present(grid.cell(label, key, figure).scores)]
-    degrees = sum(len(scores) - 1 for scores in cells if len(scores))
-    if not degrees:
+    cells = {name: stats.present(grid.cell(name, key, figure).scores) for name in grid.labels}
+    cells = {name: scores for name, scores in cells.items() if len(scores)}
+    degrees = {name: len(scores) - 1 for name, scores in cells.items()}
+    squares = {name: float(((it - it.mean()) ** 2).sum()) for name, it in cells.items()}
+    alike = stats.scatter_alike([*squares.values()], [*degrees.values()])
+    sharing = cells if alike else [label]
+    freedom = sum(degrees[name] for name in sharing)
+    if not freedom:
         return math.nan
-    squares = sum(float(((scores - scores.mean()) ** 2).sum()) for scores in cells if len(scores))
+    variance = sum(squares[name] for name in sharing) / freedom
     n = grid.cell(label, key, figure).n
-    return float(distributions.t.ppf(0.975, degrees)) * math.sqrt(squares / degrees / n) or math.nan
+    return float(distributions.t.ppf(0.975, freedom)) * math.sqrt(variance / n) or math.nan

@@ -190,3 +190,12 @@ def test_resamples_in_parts_are_those_taken_together(monkeypatch):
     monkeypatch.setattr(stats, "AT_A_TIME", 1)
     assert found() == together
     assert together[2:4] == pytest.approx([5 / 6, 1 / 6])  # 2 of 3 and all of 3; none and 1 of 3
+
+
+def test_only_a_spread_that_stands_out_keeps_samples_from_sharing_their_error():
+    alike, wild = [5.0, 6.0, 4.0], 3000.0
+    assert stats.scatter_alike([*alike, 40.0], [5, 5, 5, 5])
+    assert not stats.scatter_alike([*alike, wild], [5, 5, 5, 5])
+    assert not stats.scatter_alike([wild, *alike], [5, 5, 5, 5])
+    assert stats.scatter_alike([*alike, wild], [5, 5, 5, 0])  # one run says nothing
+    assert stats.scatter_alike([0.0, 0.0, 9.0], [1, 1, 1])  # nor do samples without any spread

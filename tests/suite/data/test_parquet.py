@@ -2,6 +2,7 @@
 
 import sys
 
+import interrupted_run
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,13 +10,11 @@ import pytest
 import torch
 from small_pictures import CLASSES, TRAIN, VAL, hub_table, picture, write_folders, write_hub
 
-from suite.config import Columns, DataConfig, RunSpec, Runtime
+from suite.config import Columns, DataConfig
 from suite.data import DataError, describe, identify, load, names, parquet
 from suite.data.listing import splits
 from suite.data.shards import content
 from suite.interface.errors import UserError
-from suite.store.record import RunDirectory
-from suite.train.run import Interrupted, run
 from sweeps.init.pictures import look
 
 
@@ -189,26 +188,7 @@ def test_other_images_or_classes_are_others_and_the_same_elsewhere_are_the_same(
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(root):
-    config = {
-        "data": {"name": "hub", "image_size": 16, "contents": identify("hub", root)},
-        "student": {"name": "cifar_resnet8"},
-        "method": "scratch",
-        "optimizer": {"lr": 0.1},
-        "train": {"epochs": 3, "batch_size": 4},
-    }
-    spec = RunSpec(config=config, experiment="e", label="scratch")
-    weights = []
-    for name, stop in (("whole", False), ("broken", True)):
-        runtime = Runtime(
-            data_root=root, runs_root=root / name, accelerator="cpu", tracker="none", workers=0
-        )
-        if stop:
-            asked = iter([False] * 5)
-            with pytest.raises(Interrupted):
-                run(spec, runtime, lambda asked=asked: next(asked, True))
-        run(spec, runtime)
-        weights.append(RunDirectory.of(root / name, "e", spec.run_id).weights.read_bytes())
-    assert weights[0] == weights[1]
+    interrupted_run.check_same_bits(root, "hub")
 
 
 @pytest.mark.parametrize(

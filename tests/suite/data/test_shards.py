@@ -4,16 +4,15 @@ import io
 import os
 import tarfile
 
+import interrupted_run
 import pytest
 import torch
 from small_pictures import CLASSES, TRAIN, VAL, picture, write_folders
 
-from suite.config import DataConfig, RunSpec, Runtime
+from suite.config import DataConfig
 from suite.data import DataError, identify, load, shards
 from suite.data.listing import scan
 from suite.interface.errors import UserError
-from suite.store.record import RunDirectory
-from suite.train.run import Interrupted, run
 from sweeps.init.pictures import look
 
 
@@ -105,26 +104,7 @@ def test_other_images_are_others_and_the_same_elsewhere_are_the_same(root):
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(root):
-    config = {
-        "data": {"name": "sharded", "image_size": 16, "contents": identify("sharded", root)},
-        "student": {"name": "cifar_resnet8"},
-        "method": "scratch",
-        "optimizer": {"lr": 0.1},
-        "train": {"epochs": 3, "batch_size": 4},
-    }
-    spec = RunSpec(config=config, experiment="e", label="scratch")
-    weights = []
-    for name, stop in (("whole", False), ("broken", True)):
-        runtime = Runtime(
-            data_root=root, runs_root=root / name, accelerator="cpu", tracker="none", workers=0
-        )
-        if stop:
-            asked = iter([False] * 5)
-            with pytest.raises(Interrupted):
-                run(spec, runtime, lambda asked=asked: next(asked, True))
-        run(spec, runtime)
-        weights.append(RunDirectory.of(root / name, "e", spec.run_id).weights.read_bytes())
-    assert weights[0] == weights[1]
+    interrupted_run.check_same_bits(root, "sharded")
 
 
 def no_class(tar):
