@@ -21,6 +21,16 @@ from suite.store.record import read_json
 
 Configs = Sequence[dict[str, Any]]
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
+OPTIMIZERS = {
+    "momentum": "SGD",
+    "sgd": "SGD with Nesterov's momentum",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "lamb": "LAMB",
+    "rmsproptf": "RMSProp",
+    "dot": "DOT",
+}
+"""timm's name -> the field's; others are printed as timm has them."""
 
 
 def paragraphs(grid: Grid, citations: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -109,8 +119,9 @@ def _training(configs: Configs) -> Iterable[str]:
     def said(section: str, field: str) -> str:
         return _listed({_plain(config[section].get(field)) for config in configs})
 
+    names = _listed({OPTIMIZERS.get(it, it) for it in (c["optimizer"]["name"] for c in configs)})
     yield (
-        f"Optimizer {said('optimizer', 'name')}, learning rate {said('optimizer', 'lr')}, "
+        f"Optimizer {names}, learning rate {said('optimizer', 'lr')}, "
         f"momentum {said('optimizer', 'momentum')}, weight decay "
         f"{said('optimizer', 'weight_decay')}, schedule {said('schedule', 'name')}, "
         f"{said('train', 'epochs')} epochs, {said('train', 'batch_size')} images a step, "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise CollectError(f"no manifest {path}: start the sweep once, it writes it") from None
+        raise CollectError(_no_manifest(path)) from None
     except (OSError, ValueError) as error:
         raise CollectError(f"manifest {path} cannot be read: {error}") from None
     if not isinstance(content, dict):
@@ -165,6 +166,18 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     for number, entry in enumerate(content["runs"]):
         _check_entry(f"manifest {path}: runs[{number}]", entry)
     return content
+
+
+def _no_manifest(path: Path) -> str:
+    """What to do; the settings of a sweep decide the name of its manifest."""
+    text = f"no manifest {path}: start the sweep once, it writes it"
+    commands = set()
+    for other in path.parent.glob("manifest*.json"):
+        with suppress(CollectError):
+            commands.add(str(_read_manifest(other).get("command", other.name)))
+    if not commands:
+        return text
+    return f"{text}, or repeat the settings (SET, --set) of one: {'; '.join(sorted(commands))}"
 
 
 def _check_entry(where: str, entry: Any) -> None:

@@ -23,7 +23,7 @@ from analysis.runs.records import FINISHED, OPTION
 from analysis.site.run_pages import RunPages
 from analysis.site.templates import templates
 from analysis.statistics import stats
-from analysis.tables.gains import references
+from analysis.tables.gains import Gains, references
 
 REFRESH_SECONDS = 15
 """Between two looks of a page at a sweep that runs."""
@@ -148,11 +148,7 @@ class Site:
             cell = self.grid.cell(label, key)
             if not cell.expected:
                 continue
-            gains = {
-                reference: _gain(cell.scores - self.grid.cell(reference, key).scores)
-                for reference in references(self.grid)
-                if reference != label
-            }
+            gains = self._gains[key]
             runs = self.grid.runs(label, key)
             training = costs.of_cell(runs[runs["state"] == FINISHED])
             yield {
@@ -161,10 +157,15 @@ class Site:
                 "accuracy": stats.mean(cell.scores),
                 "sd": stats.sd(cell.scores),
                 "runs": f"{cell.n}/{cell.expected}",
-                "gains": gains,
+                "gains": {it: gains.cell(label, it).text for it in gains.references},
                 "seconds": training.seconds,
                 "shared": training.shared,
             }
+
+    @cached_property
+    def _gains(self) -> dict[ColumnKey, Gains]:
+        """Column -> the gains of the accuracy table on its page."""
+        return {key: Gains(Grid(self.of_pair(key))) for key in self.pairs}
 
     def run(self, run_id: str) -> str:
         """The page of a run, see :meth:`analysis.site.run_pages.RunPages.page`."""
@@ -189,23 +190,22 @@ class Site:
         return page.render(title=title, frame=self.frame(root), **content)
 
 
-def _gain(differences: Any) -> str:
-    interval, mean = stats.t_interval(differences), stats.mean(differences)
-    if mean != mean:
-        return "–"
-    ends = "" if interval.low != interval.low else f" [{interval.low:+.2f}, {interval.high:+.2f}]"
-    return f"{mean:+.2f}{ends}".replace("-", "−")
-
-
 def _options(runs: pd.DataFrame) -> dict[str, str]:
     """Options that the configuration of runs sets; several values where they differ."""
     columns = [str(name) for name in runs if str(name).startswith(OPTION)]
-    known = {name: runs[name].dropna().astype(str).unique() for name in columns}
+    known = {name: runs[name].dropna().map(_plain).unique() for name in columns}
     return {
         name.removeprefix(OPTION): ", ".join(sorted(values))
         for name, values in known.items()
         if len(values)
     }
+
+
+def _plain(value: object) -> str:
+    """As YAML has it: numbers of a column with holes are floats, and 5 steps are not 5.0."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, int | float) else str(value)
 
 
 def _slugs(folder: str, names: list[str]) -> list[str]:

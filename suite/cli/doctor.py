@@ -211,5 +211,5 @@ def line(finding: Finding) -> Any:
 
     cure = "" if finding.grade == "ok" or not finding.cure else f" -> {finding.cure}"
     return Text.assemble(
-        (f"{finding.grade:7}", STYLES[finding.grade]), f"{finding.subject:18}{finding.text}{cure}"
+        (f"{finding.grade:7}", STYLES[finding.grade]), f"{finding.subject:21} {finding.text}{cure}"
     )

@@ -8,11 +8,15 @@ import urllib.request
 from concurrent.futures import ProcessPoolExecutor
 from urllib.parse import unquote, urldefrag
 
+import pandas as pd
 import pytest
 from synthetic_store import digits
 
+from analysis.runs.collect import collect
 from analysis.site import build, live, workers
 from analysis.site.build import publish
+from analysis.site.pages import Site
+from analysis.site.templates import inline_code
 from suite.cli.site import describe
 
 FOREIGN = re.compile(r'(?:src|href)="(?!data:)([^"]*)"')
@@ -117,7 +121,23 @@ def test_the_page_of_a_method_has_formula_paper_options_and_results(site):
     assert "Hinton" in text
     assert "temperature" in text
     assert text.count("index.html") >= 4  # both pairs, in menu and results
+    assert "<h2>kd</h2>" not in text  # the title says it
     assert "This method is not installed here." in (folder / "made-up.html").read_text()
+
+
+def test_code_in_a_docstring_is_code_on_the_page():
+    assert inline_code("``a < b``, then ``c``") == "<code>a &lt; b</code>, then <code>c</code>"
+    assert inline_code("``never & closed") == "``never &amp; closed"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(5.0, "5"), (0.25, "0.25"), (True, "true"), ("unit", "unit")]
+)
+def test_settings_are_printed_as_they_are_written(store, value, text):
+    collected = collect(store.root, store.manifest)
+    collected.runs["options/made"] = pd.Series([value] * len(collected.runs), dtype=object).values
+    page = Site(collected, describe).method("kd")
+    assert f"<dt>made</dt><dd>{text}</dd>" in page
 
 
 @pytest.fixture
