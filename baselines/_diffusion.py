@@ -139,6 +139,21 @@ def sample(
     return Sampled(noisy, trajectory, torch.stack(ratios).sum() / max(len(ratios) - 1, 1))
 
 
+def guided_distance(schedule: Schedule, times: Sequence[int]) -> float:
+    """How far :func:`sample` moves its result for each unit of a guiding gradient.
+
+    Of a gradient that is the same at all ``times``, and a denoiser that does not answer to it: then
+    guided and unguided samples differ by this multiple of the gradient.
+    """
+    moved = 0.0
+    for time, next_time in pairwise(times):
+        signal, next_signal = schedule.signal(time), schedule.signal(next_time)
+        grow = math.sqrt(next_signal / signal)
+        less_noise = grow * math.sqrt(1 - signal) - math.sqrt(1 - next_signal)
+        moved = grow * moved + less_noise * math.sqrt(1 - signal)
+    return moved
+
+
 def noise_loss(
     schedule: Schedule, denoiser: Denoiser, clean: Tensor, noise: Tensor, time: Tensor
 ) -> Tensor:

@@ -59,6 +59,16 @@ class FeatureDiffusion(nn.Module):
         start = self.noised(clean, draws)
         return diffusion.adapter_loss(self.schedule, self.denoiser, start, clean, self.start)
 
+    def step_along(self, clean: Tensor, gradient: Tensor) -> diffusion.Sampled:
+        """``clean`` moved by one step along ``gradient``: a control without any diffusion.
+
+        As far as sampling moves it under a constant gradient (:func:`guided_distance` of the
+        times), so that what differs from a shifted sample is what the denoiser makes of guidance.
+        """
+        step = diffusion.guided_distance(self.schedule, self.times) * gradient
+        moved = clean + step
+        return diffusion.Sampled(moved, [clean, moved], gradient.square().mean().sqrt())
+
     @torch.no_grad()
     def denoise(
         self, clean: Tensor, draws: Draws, guide: diffusion.Guide | None, *, shift: bool = False

@@ -79,10 +79,12 @@ class DSKDConfig(MethodConfig):
     t_start: int = tunable(200, low=50, high=900, ge=1, lt=TIMES)  # DiffKD: 500 of 1000
     diffusion_steps: int = tunable(5, low=1, high=20, ge=0)  # DiffKD: 5; 0: x itself (control)
 
-    virtual_teacher: Literal["denoised", "shifted"] = "shifted"
+    virtual_teacher: Literal["denoised", "shifted", "gradient"] = "shifted"
     """What x learns from: ``denoised`` x, or x ``shifted`` by what guidance changed (the guided
     sample minus the unguided one of the same noise). Denoising draws features towards what is
-    frequent, so that features that learn from it alone collapse; in the difference that cancels."""
+    frequent, so that features that learn from it alone collapse; in the difference that cancels.
+    ``gradient``: x after one step along the guidance, as long as that of sampling, without any
+    diffusion (negative control; the denoiser still learns, and nothing reads it)."""
 
     # Guidance
     guidance_target: Literal["label", "teacher", "shuffled"] = "teacher"
@@ -247,6 +249,8 @@ class DSKD(Distiller):
             pull = reader.gradient(at, target, settings.guidance_temperature)
             return settings.guidance_scale * pull
 
+        if settings.virtual_teacher == "gradient":
+            return self.diffusion.step_along(clean, guide(clean, clean))
         guide_if_any = guide if settings.guidance_scale > 0 else None
         shift = settings.virtual_teacher == "shifted"
         return self.diffusion.denoise(clean, draws, guide_if_any, shift=shift)

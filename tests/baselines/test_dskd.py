@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 
+from baselines import _diffusion as diffusion
 from baselines.dskd import DSKD, DSKDConfig
 from suite.interface.distiller import UnsupportedPair
 from suite.interface.rng import seeded_globals
@@ -217,7 +218,37 @@ def test_the_shifted_virtual_teacher_moves_by_guided_minus_unguided():
     assert torch.equal(guided["denoised"], shifted["denoised"])  # unguided in both
 
 
-@pytest.mark.parametrize("virtual_teacher", ["shifted", "denoised"])
+def test_the_control_without_diffusion_is_one_step_along_the_guidance():
+    sharp = {"guidance_target": "label", "guidance_temperature": 1.0, "guidance_scale": 200.0}
+    setup, distiller = make(virtual_teacher="gradient", **sharp)
+    batch = make_batch(setup)
+    student, teacher = run_both(setup, distiller, batch)
+    distiller.losses(batch, student, teacher, make_progress())  # it has seen features
+    x = distiller.scale(student["map"]).detach()
+    target = distiller._guidance_target(batch, teacher, setup.draws)
+    moved = distiller._denoise(x, target, setup.draws).clean - x
+    pull = distiller.reader().gradient(x, target, distiller.config.guidance_temperature)
+    step = diffusion.guided_distance(distiller.diffusion.schedule, distiller.diffusion.times)
+    assert torch.allclose(moved, (200.0 * step * pull).expand_as(moved), atol=1e-6)
+    assert moved.abs().max() > 1e-3
+
+
+def test_the_step_is_as_long_as_that_of_sampling_whose_denoiser_does_not_answer():
+    schedule, times = diffusion.Schedule(), diffusion.spaced_times(200, 5)
+    start, pull = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 1, 1)
+
+    def silent(noisy, _time):
+        return torch.zeros_like(noisy)
+
+    guided = diffusion.sample(schedule, silent, start, times, lambda *_: pull).clean
+    plain = diffusion.sample(schedule, silent, start, times).clean
+    step = diffusion.guided_distance(schedule, times)
+    assert step > 0
+    assert torch.allclose(guided - plain, (step * pull).expand_as(start), atol=1e-5)
+    assert diffusion.guided_distance(schedule, diffusion.spaced_times(200, 0)) == 0
+
+
+@pytest.mark.parametrize("virtual_teacher", ["shifted", "denoised", "gradient"])
 def test_the_trajectory_ends_at_the_virtual_teacher(virtual_teacher):
     kept = sampled_of(*make(virtual_teacher=virtual_teacher))
     assert torch.allclose(kept["trajectory"][:, -1], kept["virtual_teacher"], atol=1e-5)
