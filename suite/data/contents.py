@@ -31,7 +31,7 @@ def contents_of(
     found: Mapping[str, Listing] | None = None,
     columns: Columns | None = None,
 ) -> FolderContents:
-    """Classes, number of images and a hash over their names and sizes.
+    """Classes, number of images and a hash over their names (in shards: also classes) and sizes.
 
     Of Parquet files, in whose ``columns`` images lie, the hash is over the names and footers of the
     files and all labels.
@@ -81,7 +81,8 @@ def _digest(found: Mapping[str, Listing]) -> str:
             place = os.fsdecode(folder + b"/" + path)
             try:
                 if not split.digest:
-                    digest.update(b"%b\0%d\n" % (path, shards.size(place)))
+                    said = b"\0%b" % split.classes[label].encode() if b"//" in path else b""
+                    digest.update(b"%b%b\0%d\n" % (path, said, shards.size(place)))
                 if label not in seen:
                     digest.update(shards.content(place))
             except OSError as error:

@@ -103,6 +103,19 @@ def test_other_images_are_others_and_the_same_elsewhere_are_the_same(root):
     assert identify("moved", root).sha256 != before.sha256
 
 
+def test_other_classes_of_the_same_images_are_other_data(root):
+    """Sizes, offsets and the first image of every class stay: only the classes differ."""
+    before = identify("sharded", root)
+    last = sorted((root / "sharded" / "train").glob("*.tar"))[-1]
+    content = last.read_bytes()
+    with tarfile.open(last) as tar:
+        member = [it for it in tar if it.name.endswith(".cls")][-1]
+    start, end = member.offset_data, member.offset_data + member.size
+    assert content[start:end] == b"wren"
+    last.write_bytes(content[:start] + b"kite" + content[end:])
+    assert identify("sharded", root) != before
+
+
 def test_an_interrupted_run_goes_on_with_the_same_bits(root):
     interrupted_run.check_same_bits(root, "sharded")
 
