@@ -111,8 +111,8 @@ def test_other_classes_of_the_same_images_are_other_data(root):
     with tarfile.open(last) as tar:
         member = [it for it in tar if it.name.endswith(".cls")][-1]
     start, end = member.offset_data, member.offset_data + member.size
-    assert content[start:end] == b"wren"
-    last.write_bytes(content[:start] + b"kite" + content[end:])
+    assert content[start:end] == b"kite"
+    last.write_bytes(content[:start] + b"wren" + content[end:])
     assert identify("sharded", root) != before
 
 
