@@ -16,7 +16,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.tri import Triangulation
 from numpy.typing import ArrayLike
 
-from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, colours, markers
+from analysis.plots.style import (
+    COLUMN_INCHES,
+    FULL_INCHES,
+    End,
+    colours,
+    label_ends,
+    line,
+    tag,
+)
 from analysis.statistics.stats import Array
 from analysis.statistics.tuning import expected_best
 
@@ -45,17 +53,21 @@ def history(axes: Axes, trials: pd.DataFrame) -> Axes:
 
 
 def expected(axes: Axes, tried: Mapping[str, Array]) -> Axes:
-    """Expected best accuracy against the number of random trials, a line a method."""
-    look = colours(list(tried)), markers(list(tried))
+    """Expected best accuracy against the number of random trials, a line a method.
+
+    Named at its end: the figure must be as high as :func:`analysis.plots.style.height_for` says.
+    """
+    look, ends = colours(list(tried)), []
     for method, values in tried.items():
         if len(values):
             counts = np.arange(1, len(values) + 1)
-            (line,) = axes.plot(counts, expected_best(values, counts), label=method, ms=3, lw=1)
-            line.set(color=look[0][method], marker=look[1][method])
-            line.set_markevery(max(1, len(values) // 8))
+            best = expected_best(values, counts)
+            tag(axes.plot(counts, best, lw=1, **line(look, method)), method)
+            ends.append(End(method, float(best[-1]), look[method]))
     axes.set_xlabel("trials")
-    axes.set_ylabel("expected best validation accuracy (%)")
-    axes.legend(loc="best")
+    axes.set_ylabel("expected best validation\naccuracy (%)")
+    axes.set_ylim(axes.get_ylim())
+    label_ends(axes, ends)
     return axes
 
 

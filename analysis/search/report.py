@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.text import Text
 
-from analysis.plots.style import COLUMN_INCHES, FULL_INCHES
+from analysis.plots.style import COLUMN_INCHES, FULL_INCHES, height_for
 from analysis.report.picture import Picture, Shown, clear, draw, faults
 from analysis.report.prose import paragraphs
 from analysis.search import plots
@@ -112,7 +112,11 @@ def expected_picture(studies: Sequence[Study]) -> Picture:
         "expected",
         "Expected best validation accuracy against the number of random trials, drawn from those "
         "of the search (Dodge et al. 2019).",
-        lambda: _single("tuning", lambda axes: plots.expected(axes, tried)),
+        lambda: _single(
+            "tuning",
+            lambda axes: plots.expected(axes, tried),
+            (COLUMN_INCHES, height_for(len(tried))),
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from optuna.distributions import (
@@ -11,6 +12,8 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
+from analysis.plots.style import COLUMN_INCHES, height_for
+from analysis.search import plots
 from analysis.search.report import best_trials, build, pictures
 from analysis.search.study import SearchRecordError, Study, read
 from analysis.statistics.tuning import expected_best
@@ -164,3 +167,15 @@ def test_the_expected_best_of_two_trials_is_the_mean_of_the_larger_of_two_draws(
     assert expected_best([5.0], [10]).tolist() == [5.0]
     rising = expected_best(np.random.default_rng(0).normal(size=30), np.arange(1, 31))
     assert (np.diff(rising) > 0).all()
+
+
+def test_twenty_six_methods_leave_the_expected_best_its_room():
+    names = [f"method_{number}" for number in range(26)]
+    tried = {name: np.arange(8.0) + number for number, name in enumerate(names)}
+    figure, axes = plots.one_axes("tuning", (COLUMN_INCHES, height_for(len(tried))))
+    plots.expected(axes, tried)
+    figure.canvas.draw()
+    assert axes.get_position().height > 0.7
+    assert [text.get_text() for text in axes.texts] == names  # from the lowest to the highest
+    assert axes.get_legend() is None
+    plt.close(figure)
