@@ -1,11 +1,14 @@
 """Image folders: images per second of a core, against torchvision's and timm's loaders.
 
-The same JPEG files and transforms (random crops of 224 pixels, mirrored, normalised), in turns.
+The same JPEG files and transforms (random crops of 224 pixels, mirrored, normalised), in turns. All
+keep their processes from one epoch to the next.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -22,29 +25,37 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from bench.registry import Figure, Settings
-from bench.timing import in_turns, ratios, spread
+from bench.timing import Seconds, in_turns, ratios, spread
 from suite.config import DataConfig
 from suite.data import load
+from suite.data.base import TrainImages
 from suite.data.decoding import MEAN, STD
 
 WIDTH, HEIGHT, QUALITY, SIDE = 500, 375, 90, 224  # of a typical ImageNet file, and its crop
 BATCH_SIZE = 32
 IMAGES, ALL_IMAGES = 640, 4_992  # whole batches
+PAUSE_SECONDS = 1.0
+"""Between two epochs, as an evaluation takes it."""
 
 Epoch = Callable[[], Iterable[Any]]
 
 
 def measure(settings: Settings) -> Iterator[Figure]:
-    """An epoch with 0, 1 and 2 loading processes, their start included; a process is a core."""
+    """Epochs with 0, 1 and 2 loading processes (each is a core), and what the first batches take.
+
+    Epochs are measured from the second on, the start of processes apart.
+    """
     torch.set_num_threads(1)
     images = ALL_IMAGES if settings.full else IMAGES
     with TemporaryDirectory() as folder:
-        write_photographs(Path(folder) / "photographs" / "train", images)
+        root = Path(folder)
+        write_photographs(root / "photographs" / "train", images)
         for workers in (0, 1, 2):
-            epochs = loaders(Path(folder), workers)
-            seconds = in_turns(
-                {name: partial(_read, epoch) for name, epoch in epochs.items()}, settings.rounds
-            )
+            with ExitStack() as stack:
+                epochs = loaders(root, workers, stack, ahead=False)
+                seconds = in_turns(
+                    {name: partial(_read, epoch) for name, epoch in epochs.items()}, settings.rounds
+                )
             for name, taken in seconds.items():
                 rates = spread([images / it / max(workers, 1) for it in taken])
                 yield Figure(f"{name}, {workers} workers", rates, "images/s a core")
@@ -52,6 +63,34 @@ def measure(settings: Settings) -> Iterator[Figure]:
                 ratio = ratios(seconds[name], seconds["suite"])
                 goal = None if name.startswith("suite") else 2.0
                 yield Figure(f"suite / {name}, {workers} workers", ratio, "x", at_least=goal)
+        begun, gone_on = _first_batches(root, settings.rounds)
+        for name in begun:
+            yield Figure(f"{name}: to the first batch of a run", spread(begun[name]), "s")
+            yield Figure(f"{name}: of a later epoch", spread(gone_on[name]), "s")
+
+
+def _first_batches(root: Path, rounds: int) -> tuple[Seconds, Seconds]:
+    """Seconds with 2 processes: from their start, and from the second epoch on after a pause."""
+    begun: Seconds = {}
+    gone_on: Seconds = {}
+    for _ in range(rounds):
+        with ExitStack() as stack:
+            for name, epoch in loaders(root, 2, stack, ahead=True).items():
+                begun.setdefault(name, []).append(_first_batch(epoch))
+                time.sleep(PAUSE_SECONDS)
+                gone_on.setdefault(name, []).append(_first_batch(epoch))
+    return begun, gone_on
+
+
+def _first_batch(epoch: Epoch) -> float:
+    """Seconds until it is there; the others are read too."""
+    started = time.perf_counter()
+    batches = iter(epoch())
+    next(batches)
+    taken = time.perf_counter() - started
+    for _ in batches:
+        pass
+    return taken
 
 
 def write_photographs(folder: Path, images: int) -> None:
@@ -73,12 +112,18 @@ def write_photographs(folder: Path, images: int) -> None:
         cut.save(place / f"{number:04}.jpg", quality=QUALITY)
 
 
-def loaders(root: Path, workers: int) -> dict[str, Epoch]:
-    """What begins an epoch, by the loader's name."""
+def loaders(root: Path, workers: int, stack: ExitStack, *, ahead: bool) -> dict[str, Epoch]:
+    """What begins an epoch, by the loader's name; ``stack`` ends the suite's processes.
+
+    With ``ahead`` the suite's begin with an epoch before it is asked for, as in training.
+    """
     pillow = DataConfig(name="photographs", train_split="trainval", eval_splits=())
     quick = pillow.model_copy(update={"decoder": "torchvision"})
-    ours, plain = (load(config, root, workers).train for config in (quick, pillow))
-    numbers = count(1)
+    ours, plain = (
+        stack.enter_context(closing(load(config, root, workers))).train
+        for config in (quick, pillow)
+    )
+    numbers = {id(images): count(1) for images in (ours, plain)}
     train = root / "photographs" / "train"
     standard = transforms.Compose(
         [
@@ -103,9 +148,14 @@ def loaders(root: Path, workers: int) -> dict[str, Epoch]:
         pin_memory=False,
         **common,
     )
+
+    def next_epoch(images: TrainImages) -> Iterable[Any]:
+        number = next(numbers[id(images)])
+        return images.epoch(0, number, BATCH_SIZE, epochs=number + 1 if ahead else None)
+
     return {
-        "suite": lambda: ours.epoch(0, next(numbers), BATCH_SIZE),
-        "suite, Pillow": lambda: plain.epoch(0, next(numbers), BATCH_SIZE),
+        "suite": lambda: next_epoch(ours),
+        "suite, Pillow": lambda: next_epoch(plain),
         "torchvision": lambda: theirs,
         "timm": lambda: timms,
     }

@@ -92,7 +92,7 @@ def sweep(
     devices: Devices = 1,
     nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
     threads: Threads = None,
-    workers: Workers = 4,
+    workers: Workers = None,
     deterministic: Deterministic = "prefer",
     feature_epochs: FeatureEpochs = 6,
     stage_features: StageFeatures = False,
@@ -166,7 +166,7 @@ def search(
     accelerator: Accelerator = "auto",
     devices: Devices = 1,
     threads: Threads = None,
-    workers: Workers = 4,
+    workers: Workers = None,
     tracker: Tracker = "wandb",
 ) -> None:
     """Search hyper-parameters on validation accuracy; a second call goes on with the study."""

@@ -56,7 +56,7 @@ def probe(
     data_root: DataRoot = Path("data"),
     accelerator: Accelerator = "auto",
     threads: Threads = None,
-    workers: Workers = 4,
+    workers: Workers = None,
 ) -> None:
     """Linear probe: a classifier on the frozen features of each finished run, on other data."""
     from analysis.tables import evaluations
@@ -85,7 +85,7 @@ def robustness(
     data_root: DataRoot = Path("data"),
     accelerator: Accelerator = "auto",
     threads: Threads = None,
-    workers: Workers = 4,
+    workers: Workers = None,
 ) -> None:
     """Accuracy of each finished run on its test images under noise, blur and other corruptions."""
     from analysis.tables import evaluations
@@ -113,7 +113,7 @@ def cost(
     data_root: DataRoot = Path("data"),
     accelerator: Accelerator = "auto",
     threads: Threads = None,
-    workers: Workers = 4,
+    workers: Workers = None,
 ) -> None:
     """What each method's training costs alone: steps of finished runs timed on this machine."""
     from analysis.runs import cost as costs

@@ -64,7 +64,10 @@ Deterministic = Annotated[
     Literal["require", "prefer", "off"],
     typer.Option(help="Deterministic kernels; require: fail where an operation has none."),
 ]
-Workers = Annotated[int, typer.Option(help="Data-loading processes (image folders only).")]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Data-loading processes of a run (image folders only; default: its cores)."),
+]
 ImageColumn = Annotated[str, typer.Option(help="Of Parquet files: the column with the images.")]
 LabelColumn = Annotated[
     str, typer.Option(help="Of Parquet files: the column with the numbers of the classes.")

@@ -44,7 +44,7 @@ def train(
     accelerator: Accelerator = "auto",
     devices: Devices = 1,
     threads: Threads = None,
-    workers: Workers = 4,
+    workers: Workers = None,
     deterministic: Deterministic = "prefer",
     checkpoint_seconds: CheckpointSeconds = 60.0,
 ) -> None:

@@ -37,8 +37,9 @@ class Runtime(Closed):
     are any; the record claims the same bits only if every operation had one (on a CPU always, see
     ``docs/run_store.md``). ``require``: an operation without one fails the run, so that what ends
     has the same bits. ``off``: the fastest kernels, and nothing is claimed."""
-    workers: int = Field(4, ge=0)
-    """Data-loading processes (image folders only)."""
+    workers: int | None = Field(None, ge=0)
+    """Data-loading processes of each rank of a run (image folders only); None: the cores of the
+    machine or of the SLURM job, shared among the processes that train on them."""
     checkpoint_seconds: float = Field(60.0, ge=0)
     """Save at the end of the first step after so many seconds, and after the last epoch."""
     feature_epochs: int = Field(6, ge=0)

@@ -125,12 +125,14 @@ def require_contents(config: DataConfig) -> None:
         )
 
 
-def load(config: DataConfig, root: Path, workers: int = 0, cache: Path | None = None) -> Dataset:
+def load(
+    config: DataConfig, root: Path, workers: int | None = 0, cache: Path | None = None
+) -> Dataset:
     """The data set of ``config`` with the splits it asks for; others are not even read.
 
     ``root`` is the folder of all data sets, ``workers`` the number of loading processes (image
-    folders only), ``cache`` a folder for what is known of large image folders. Raises
-    :class:`DataError`.
+    folders only; None: one for each core), ``cache`` a folder for what is known of large image
+    folders. Raises :class:`DataError`.
     """
     check_name(config.name, root)
     if in_folders(config.name):

@@ -124,6 +124,7 @@ class ArrayTrain:
         rank: int = 0,
         world_size: int = 1,
         views: Sequence[str] = (),
+        epochs: int | None = None,
     ) -> Iterator[Batch]:
         """Shuffled and augmented batches; a pure function of (seed, epoch) from any step on."""
         device = self.pixels.labels.device

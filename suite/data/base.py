@@ -5,7 +5,7 @@ Shapes: N training images, M images of an evaluation split, B images of a global
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -64,9 +64,11 @@ class TrainImages(Protocol):
         rank: int = 0,
         world_size: int = 1,
         views: Sequence[str] = (),
+        epochs: int | None = None,
     ) -> Iterator[Batch]:
         """Shuffled and augmented batches from ``first_step`` on, see :func:`rank_rows`.
 
+        Of ``epochs`` the next may be begun before it is asked for; no batch depends on it.
         ``views`` are names of further views, see :mod:`suite.data.views`. Neither the first view
         nor any other depends on which are asked for beside it.
         """
@@ -90,6 +92,8 @@ class Dataset:
     mean: tuple[float, ...]  # of each channel, for pixel values in 0..1: what images are
     std: tuple[float, ...]  # normalised with
     class_names: tuple[str, ...] = ()  # of image folders, in the order of the labels
+    close: Callable[[], None] = lambda: None
+    """Ends the processes that decode images; those who ask for images later start others."""
 
 
 def steps_per_epoch(images: int, batch_size: int, world_size: int = 1) -> int:

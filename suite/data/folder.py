@@ -23,7 +23,7 @@ from torch import Tensor
 from suite.config import DataConfig
 from suite.data.base import DataError, Dataset, EvalImages, rank_rows, steps_per_epoch
 from suite.data.contents import check, contents_of
-from suite.data.decoding import MEAN, STD, Augmented, Files, Loading
+from suite.data.decoding import MEAN, STD, Decoder, Drawn, Files, Loading, Reading
 from suite.data.listing import (
     TEST,
     TRAIN,
@@ -35,7 +35,9 @@ from suite.data.listing import (
     splits,
 )
 from suite.data.policies import Policy
+from suite.data.pool import Pool
 from suite.data.split import training_and_validation
+from suite.device.machine import cores
 from suite.interface.distiller import Batch
 from suite.interface.rng import generator
 
@@ -43,9 +45,10 @@ SIZE = 224
 VALIDATION_SHARE = 0.04  # 51,247 of ImageNet's 1,281,167 images: 51 a class
 
 
-def load_folder(config: DataConfig, root: Path, workers: int, cache: Path | None) -> Dataset:
+def load_folder(config: DataConfig, root: Path, workers: int | None, cache: Path | None) -> Dataset:
     """The image folder ``root/config.name``, with ``cache`` as :func:`contents_of` takes it.
 
+    ``workers`` processes decode its images; None: one for each core that this process may use.
     Raises :class:`DataError`, also when the folder does not hold ``config.contents``.
     """
     if config.classes is not None:
@@ -61,25 +64,29 @@ def load_folder(config: DataConfig, root: Path, workers: int, cache: Path | None
         raise DataError(
             f"image folder {found[TRAIN].place}: {len(found[TRAIN])} images are too few to train"
         )
+    decoder = Decoder(
+        size,
+        config.decoder,
+        standard=config.augment == "standard",
+        policy=Policy.of(config.auto_augment, MEAN, size),
+    )
+    pool = Pool(decoder, cores() if workers is None else workers)
     evals: dict[str, EvalImages] = {}
     if "val" in config.eval_splits and len(validation.labels):
-        evals["val"] = FolderEval(Loading(validation, size, workers, config.decoder))
+        evals["val"] = FolderEval(Loading(validation, decoder, pool))
     if test is not None:
-        evals["test"] = FolderEval(Loading(test, size, workers, config.decoder))
+        evals["test"] = FolderEval(Loading(test, decoder, pool))
     return Dataset(
         name=config.name,
         num_classes=len(found[TRAIN].classes),
         image_shape=(3, size, size),
         train_labels=torch.from_numpy(train.labels),
-        train=FolderTrain(
-            Loading(train, size, workers, config.decoder),
-            config.augment == "standard",
-            Policy.of(config.auto_augment, MEAN, size),
-        ),
+        train=FolderTrain(Loading(train, decoder, pool)),
         evals=evals,
         mean=MEAN,
         std=STD,
         class_names=tuple(map(readable, found[TRAIN].classes)),
+        close=pool.close,
     )
 
 
@@ -148,8 +155,6 @@ class FolderTrain:
     """A training split of image files."""
 
     loading: Loading
-    augment: bool
-    policy: Policy | None = None
 
     def __len__(self) -> int:
         return len(self.loading)
@@ -171,12 +176,24 @@ class FolderTrain:
         rank: int = 0,
         world_size: int = 1,
         views: Sequence[str] = (),
+        epochs: int | None = None,
     ) -> Iterator[Batch]:
         """Shuffled and augmented batches; a pure function of (seed, epoch) from any step on."""
-        order = torch.randperm(len(self), generator=generator(seed, "order", epoch))
-        steps = rank_rows(order, batch_size, first_step, rank, world_size)
-        rows = [step.tolist() for step in steps]
-        return self.loading.batches(rows, Augmented(seed, epoch, self.augment, views, self.policy))
+        now = self._reading(seed, epoch, views, batch_size, first_step, rank, world_size)
+        if epochs is None or epoch >= epochs:
+            return self.loading.batches(now)
+        following = self._reading(seed, epoch + 1, views, batch_size, 0, rank, world_size)
+        return self.loading.batches(now, following)
+
+    def _reading(self, seed: int, epoch: int, views: Sequence[str], *cut: int) -> Reading:
+        """An epoch, cut into batches as :func:`rank_rows` does it."""
+
+        def rows() -> list[Tensor]:
+            order = torch.randperm(len(self), generator=generator(seed, "order", epoch))
+            return rank_rows(order, *cut)
+
+        drawn = Drawn(seed, epoch, tuple(views))
+        return Reading(rows, drawn, (drawn, *cut))
 
     def plain(self, batch_size: int) -> Iterator[Batch]:
         """All images in the order of their index, not augmented."""

@@ -44,7 +44,7 @@ def check(runtime: Runtime, jobs: int | None, machine: Machine | None = None) ->
     _require("--devices", runtime.devices, devices, machine, "" if machine.gpus else WHY)
     _require("--jobs", jobs or 1, max(1, most // runtime.devices), machine, WHY)
     _require("--threads", runtime.threads or 1, machine.cores, machine)
-    _require("--workers", runtime.workers, LOADERS_PER_CORE * machine.cores, machine)
+    _require("--workers", runtime.workers or 0, LOADERS_PER_CORE * machine.cores, machine)
 
 
 def check_jobs(jobs: int | None) -> None:

@@ -42,6 +42,11 @@ def cores(proc: Path = PROC, root: Path = CGROUPS) -> int:
     return max(1, min([affinity, *(math.ceil(it) for it in quotas if it is not None)]))
 
 
+def share_of_cores(processes: int) -> int:
+    """Of the cores that this process may run on, when so many processes share them."""
+    return max(1, cores() // processes)
+
+
 def memory_bytes(proc: Path = PROC, root: Path = CGROUPS) -> int:
     """Memory of the machine, or what a container or a SLURM job may have of it."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

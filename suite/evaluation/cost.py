@@ -87,8 +87,10 @@ def measure(
                     clock.repeat(plan.steps, counts=turn > 0)
                 except Exception as error:  # noqa: BLE001  (the others go on)
                     broken[spec] = error
-                    del clocks[spec]
+                    clocks.pop(spec).close()
         entries += [_entry(spec, clock, plan, load) for spec, clock in clocks.items()]
+        for clock in clocks.values():
+            clock.close()
         faults += [f"run {spec.run_id} ({spec.label}): {why}" for spec, why in broken.items()]
         tell(f"{', '.join(spec.label for spec in clocks) or 'none'}: timed in turns")
     return Timed(entries, tuple(faults))
@@ -125,12 +127,17 @@ class _Clock:
         if counts:
             self.seconds.append(time.perf_counter() - started)
 
+    def close(self) -> None:
+        """End the processes that load its images."""
+        self.ground.data.close()
+
     def _endless(self, config: RunConfig) -> Iterator[Batch]:
         data, fabric = self.ground.data, self.ground.fabric
         views = tuple(self._trainer.step.distiller.views())
         for epoch in count(1):
             mixing = Mixing(config.data, data.num_classes, config.seed, fabric)
-            batches = data.train.epoch(config.seed, epoch, config.train.batch_size, views=views)
+            size = config.train.batch_size
+            batches = data.train.epoch(config.seed, epoch, size, views=views, epochs=epoch + 1)
             for step, batch in enumerate(batches):
                 yield mixing(batch, epoch, step)
 

@@ -6,6 +6,7 @@ Shapes: B images, C channels, S side of an image.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -102,8 +103,9 @@ def _test_images(config: DataConfig, runtime: Runtime) -> Iterator[tuple[Tensor,
     wanted = config.model_copy(update={"eval_splits": ("test",)})
     loaded = data.load(wanted, runtime.data_root, runtime.workers, runtime.data_cache)
     mean, std = (torch.tensor(it).view(-1, 1, 1) for it in (loaded.mean, loaded.std))
-    for batch in loaded.evals["test"].batches(IMAGES_AT_ONCE):
-        yield ((batch.image * std + mean) * 255).round().to(torch.uint8), batch.label
+    with closing(loaded):
+        for batch in loaded.evals["test"].batches(IMAGES_AT_ONCE):
+            yield ((batch.image * std + mean) * 255).round().to(torch.uint8), batch.label
 
 
 @torch.no_grad()

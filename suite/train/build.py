@@ -17,6 +17,7 @@ from suite import methods, models
 from suite.config import RunConfig, Runtime
 from suite.data import Dataset, load, require_contents, views
 from suite.device import determinism, distributed, faulty_kernels, graphs, memory
+from suite.device.machine import share_of_cores
 from suite.device.precision import Autocast
 from suite.interface.distiller import Batch, Distiller, Setup
 from suite.interface.errors import UserError
@@ -49,12 +50,19 @@ class Ground:
     def of(cls, config: RunConfig, runtime: Runtime, fabric: Fabric) -> Ground:
         """Load data and teacher."""
         require_contents(config.data)
-        data = load(config.data, runtime.data_root, runtime.workers, runtime.data_cache)
-        teacher = None
-        if config.teacher is not None:
-            require_those_of_the_teacher(config, data, runtime.runs_root)
-            teacher = models.load_teacher(config.teacher, data, runtime.runs_root)
-        return cls.on(config, runtime, fabric, data, teacher)
+        workers = runtime.workers
+        if workers is None:
+            workers = share_of_cores(runtime.devices)
+        data = load(config.data, runtime.data_root, workers, runtime.data_cache)
+        try:
+            teacher = None
+            if config.teacher is not None:
+                require_those_of_the_teacher(config, data, runtime.runs_root)
+                teacher = models.load_teacher(config.teacher, data, runtime.runs_root)
+            return cls.on(config, runtime, fabric, data, teacher)
+        except BaseException:
+            data.close()
+            raise
 
     @classmethod
     def on(

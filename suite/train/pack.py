@@ -147,6 +147,7 @@ class Pack:
             rank=lead.fabric.global_rank,
             world_size=lead.fabric.world_size,
             views=tuple(dict.fromkeys(it for one in group for it in one.step.distiller.views())),
+            epochs=max(one.config.train.epochs for one in group),
         )
         mixing = Mixing(lead.config.data, lead.data.num_classes, lead.config.seed, lead.fabric)
         clock.start()

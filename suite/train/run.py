@@ -64,7 +64,10 @@ def run_packed(
         except Exception as error:  # noqa: BLE001  (the caller gets it)
             _log_failure("failed", error)
             return dict.fromkeys(missing, error)
-        return _train(missing, ground, runtime, should_stop, started)
+        try:
+            return _train(missing, ground, runtime, should_stop, started)
+        finally:
+            ground.data.close()
 
 
 def _train(

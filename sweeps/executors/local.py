@@ -93,6 +93,9 @@ class Local:
         if work.size is not None:
             count = min(count, work.size)
             runtime = with_pack(runtime, work.size, count)
+        if runtime.workers is None:
+            share = machine.share_of_cores(count * runtime.devices)
+            runtime = runtime.model_copy(update={"workers": share})
         job = Job.of(work, runtime)
         logs = private(private(runtime.runs_root / "jobs") / f"local-{secrets.token_hex(6)}")
         return _Pool(lambda number: self.spawn(job, number, logs), count, work.size is None)

@@ -110,11 +110,13 @@ class Slurm:
         return submitted
 
     def _in_jobs(self) -> Runtime:
-        """The runtime of a job: whole paths, and beside GPUs the cores that the job asks for."""
+        """The runtime of a job: whole paths, threads and processes for the cores it asks for."""
         runtime = self._runtime
         update = {name: getattr(runtime, name).resolve() for name in ("runs_root", "data_root")}
         if runtime.threads is None and self._cluster.gpus_of(runtime):
             update["threads"] = max(1, self._cluster.cpus // runtime.devices)
+        if runtime.workers is None:
+            update["workers"] = self._cluster.cpus
         return runtime.model_copy(update=update)
 
 

@@ -79,7 +79,7 @@ class Cluster(Closed):
         """
         most = {
             "--threads": (runtime.threads or 1, self.cpus),
-            "--workers": (runtime.workers, limits.LOADERS_PER_CORE * self.cpus),
+            "--workers": (runtime.workers or 0, limits.LOADERS_PER_CORE * self.cpus),
             "--devices": (runtime.devices, self.memory_gb * 2**30 // limits.PROCESS_BYTES),
         }
         for option, (value, allowed) in most.items():

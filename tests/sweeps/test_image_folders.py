@@ -1,7 +1,9 @@
 """Image folders from experiment to report: runs of other images are other runs, never mixed."""
 
 import json
+import multiprocessing
 import shutil
+from itertools import count
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from suite.interface.errors import UserError
 from suite.store import predictions
 from suite.store.predictions import Predictions
 from suite.store.record import RunDirectory
-from suite.train.run import run
+from suite.train.run import Interrupted, run
 from sweeps.plan.expand import expand
 from sweeps.search.plan import load as load_search
 
@@ -127,6 +129,47 @@ def test_a_run_that_does_not_say_of_which_images_is_not_trained(place):
     spec = expand(str(place / "birds.yaml"), ["data.name=imagefolder"]).runs[0]
     with pytest.raises(DataError, match=r"data\.contents: missing"):
         run(spec, runtime(place))
+
+
+def test_a_run_with_loading_processes_ends_with_the_bits_of_one_without_and_leaves_none(
+    place, tmp_path
+):
+    """Stopped every few steps, and in the end; 12 images in two batches of 3 epochs."""
+    spec = expand(str(place / "birds.yaml"), ["teacher.train.epochs=3"], runtime(place)).runs[0]
+    plain, helped = (
+        runtime(place).model_copy(update={"runs_root": tmp_path / str(it), "workers": it})
+        for it in (0, 2)
+    )
+    run(spec, plain)
+    stops = 0
+    while True:
+        asked = count()
+        try:
+            run(spec, helped, lambda asked=asked: next(asked) >= 2)
+        except Interrupted:
+            stops += 1
+            assert not multiprocessing.active_children()
+        else:
+            break
+    assert stops > 1
+    assert not multiprocessing.active_children()
+    hashes = {
+        RunDirectory.of(it.runs_root, spec.experiment, spec.run_id).read_result()["weights_sha256"]
+        for it in (plain, helped)
+    }
+    assert len(hashes) == 1
+
+
+def test_a_run_that_fails_leaves_no_loading_process(place, tmp_path, monkeypatch):
+    def fails(*_):
+        assert len(multiprocessing.active_children()) == 2
+        raise RuntimeError("no such step")
+
+    monkeypatch.setattr("suite.train.trainer.Trainer.advance", fails)
+    here = runtime(place).model_copy(update={"runs_root": tmp_path, "workers": 2})
+    with pytest.raises(RuntimeError, match="no such step"):
+        run(planned(place)[0], here)
+    assert not multiprocessing.active_children()
 
 
 def command(*words):

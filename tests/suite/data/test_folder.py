@@ -1,5 +1,6 @@
 """Folders of image files: splits, views, worker processes, clear errors."""
 
+import multiprocessing
 import shutil
 from contextlib import nullcontext
 
@@ -12,9 +13,11 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from suite.config import DataConfig
-from suite.data import DataError, describe, identify, load, names, readers
-from suite.data.decoding import MEAN, STD, normalised, within
+from suite.data import DataError, decoding, describe, identify, load, names, readers
+from suite.data.decoding import MEAN, STD, normalised
 from suite.data.listing import scan
+from suite.data.pool import within
+from suite.interface.rng import generator
 from suite.train import evaluate
 
 
@@ -150,6 +153,49 @@ def test_two_worker_processes_give_the_batches_that_none_gives(root):
     alone, helped = (open_folder(root, workers) for workers in (0, 2))
     assert_same(alone.train.epoch(0, 1, 8), helped.train.epoch(0, 1, 8))
     assert_same(alone.evals["val"].batches(2), helped.evals["val"].batches(2))
+
+
+def test_processes_that_stay_give_the_epochs_and_evaluations_that_none_gives(root, monkeypatch):
+    """Whatever was begun before it was asked for: parts of 3, a start in the middle, other views.
+
+    The last epoch has none after it.
+    """
+    monkeypatch.setattr(decoding, "PART", 3)
+    alone, helped = (open_folder(root, workers) for workers in (0, 2))
+
+    def epoch(data, number, first_step=0, views=()):
+        return data.train.epoch(7, number, 8, first_step=first_step, views=views, epochs=4)
+
+    for number, first_step, views in [
+        *((1, 0, ()), (2, 0, ()), (3, 1, ()), (3, 0, ("redrawn",)), (4, 0, ("redrawn",))),
+        *((4, 2, ()), (1, 0, ())),
+    ]:
+        expected = list(epoch(alone, number, first_step, views))
+        found = list(epoch(helped, number, first_step, views))
+        assert_same(expected, found)
+        for one, other in zip(expected, found, strict=True):
+            assert all(torch.equal(one.views[name], other.views[name]) for name in views)
+        for split in ("val", "test"):
+            assert_same(alone.evals[split].batches(5), helped.evals[split].batches(5))
+    assert len(multiprocessing.active_children()) == 2
+    helped.close()
+    assert not multiprocessing.active_children()
+
+
+def test_an_epoch_begins_the_next_unless_it_is_the_last(root, monkeypatch):
+    drawn, data = [], open_folder(root, workers=2)
+
+    def order(seed, stream, epoch):
+        drawn.append((stream, epoch))
+        return generator(seed, stream, epoch)
+
+    monkeypatch.setattr("suite.data.folder.generator", order)
+    for epoch, begun in ((1, 2), (2, 3), (3, 3)):
+        list(data.train.epoch(7, epoch, 8, epochs=3))
+        assert {stream for stream, _ in drawn} == {"order"}
+        assert max(epoch for _, epoch in drawn) == begun
+        drawn.clear()
+    data.close()
 
 
 def test_starting_in_the_middle_gives_the_rest_of_the_epoch(root):
@@ -450,7 +496,9 @@ def test_a_decoder_is_part_of_the_configuration_and_only_of_image_folders(tmp_pa
 def test_bytes_are_normalised_image_by_image_with_the_bits_of_the_whole_batch():
     raw = torch.arange(256, dtype=torch.uint8).repeat(3 * 2).view(2, 3, 16, 16)
     mean, std = (torch.tensor(it).view(3, 1, 1) for it in (MEAN, STD))
-    assert torch.equal(normalised(raw, mean, std), (raw.float() / 255 - mean) / std)
+    expected = (raw.float() / 255 - mean) / std
+    assert torch.equal(normalised([raw], mean, std), expected)
+    assert torch.equal(normalised([raw[:1], raw[1:]], mean, std), expected)
 
 
 @pytest.mark.parametrize(
@@ -477,6 +525,6 @@ def test_processes_and_batches_ahead_fit_into_half_of_the_shared_memory(
 
 def test_in_a_container_without_shared_memory_images_are_decoded_all_the_same(root, monkeypatch):
     """Docker's 64 MB hold none of these batches, were they as large as ImageNet's."""
-    monkeypatch.setattr("suite.data.decoding.shared_memory_bytes", lambda: 1000)
+    monkeypatch.setattr("suite.data.pool.shared_memory_bytes", lambda: 1000)
     alone, helped = open_folder(root).train, open_folder(root, workers=2).train
     assert_same(list(alone.epoch(0, 1, 4)), helped.epoch(0, 1, 4))
