@@ -70,15 +70,17 @@ def measure(settings: Settings) -> Iterator[Figure]:
 
 
 def _first_batches(root: Path, rounds: int) -> tuple[Seconds, Seconds]:
-    """Seconds with 2 processes: from their start, and from the second epoch on after a pause."""
+    """Seconds with 2 processes: from their start, and of the second epoch after a pause."""
     begun: Seconds = {}
     gone_on: Seconds = {}
     for _ in range(rounds):
-        with ExitStack() as stack:
-            for name, epoch in loaders(root, 2, stack, ahead=True).items():
+        for name in ("suite", "suite, Pillow", "torchvision", "timm"):
+            with ExitStack() as stack:
+                epoch = loaders(root, 2, stack, ahead=True)[name]  # no other has processes
                 begun.setdefault(name, []).append(_first_batch(epoch))
                 time.sleep(PAUSE_SECONDS)
                 gone_on.setdefault(name, []).append(_first_batch(epoch))
+                del epoch
     return begun, gone_on
 
 
@@ -123,7 +125,6 @@ def loaders(root: Path, workers: int, stack: ExitStack, *, ahead: bool) -> dict[
         stack.enter_context(closing(load(config, root, workers))).train
         for config in (quick, pillow)
     )
-    numbers = {id(images): count(1) for images in (ours, plain)}
     train = root / "photographs" / "train"
     standard = transforms.Compose(
         [
@@ -148,17 +149,22 @@ def loaders(root: Path, workers: int, stack: ExitStack, *, ahead: bool) -> dict[
         pin_memory=False,
         **common,
     )
-
-    def next_epoch(images: TrainImages) -> Iterable[Any]:
-        number = next(numbers[id(images)])
-        return images.epoch(0, number, BATCH_SIZE, epochs=number + 1 if ahead else None)
-
     return {
-        "suite": lambda: next_epoch(ours),
-        "suite, Pillow": lambda: next_epoch(plain),
+        "suite": _one_after_the_other(ours, ahead=ahead),
+        "suite, Pillow": _one_after_the_other(plain, ahead=ahead),
         "torchvision": lambda: theirs,
         "timm": lambda: timms,
     }
+
+
+def _one_after_the_other(images: TrainImages, *, ahead: bool) -> Epoch:
+    numbers = count(1)
+
+    def epoch() -> Iterable[Any]:
+        number = next(numbers)
+        return images.epoch(0, number, BATCH_SIZE, epochs=number + 1 if ahead else None)
+
+    return epoch
 
 
 def _read(epoch: Epoch) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -40,7 +41,8 @@ def test_the_loaders_that_are_compared_give_the_same_photographs(tmp_path):
     images.write_photographs(tmp_path / "photographs" / "train", 64)
     sizes = {Image.open(file).size for file in tmp_path.rglob("*.jpg")}
     assert sizes == {(images.WIDTH, images.HEIGHT)}
-    for name, epoch in images.loaders(tmp_path, workers=0).items():
+    stack = ExitStack()  # of processes, and there are none
+    for name, epoch in images.loaders(tmp_path, 0, stack, ahead=False).items():
         batches = [(it.image, it.label) if name.startswith("suite") else it for it in epoch()]
         assert [len(image) for image, _ in batches] == [32, 32]
         assert sorted(torch.cat([label for _, label in batches]).tolist()) == [0] * 32 + [1] * 32
