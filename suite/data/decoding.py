@@ -18,9 +18,9 @@ from torch import Tensor
 
 from suite.data.listing import Listing
 from suite.data.policies import Policy
-from suite.data.pool import Pool, Series
 from suite.data.readers import Reader, reader
 from suite.data.views import change
+from suite.device.pool import Pool, Series
 from suite.interface.distiller import Batch
 from suite.interface.rng import seeded_globals
 

@@ -35,9 +35,9 @@ from suite.data.listing import (
     splits,
 )
 from suite.data.policies import Policy
-from suite.data.pool import Pool
 from suite.data.split import training_and_validation
 from suite.device.machine import cores
+from suite.device.pool import Pool
 from suite.interface.distiller import Batch
 from suite.interface.rng import generator
 

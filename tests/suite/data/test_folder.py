@@ -16,7 +16,7 @@ from suite.config import DataConfig
 from suite.data import DataError, decoding, describe, identify, load, names, readers
 from suite.data.decoding import MEAN, STD, normalised
 from suite.data.listing import scan
-from suite.data.pool import within
+from suite.device.pool import within
 from suite.interface.rng import generator
 from suite.train import evaluate
 
@@ -525,6 +525,6 @@ def test_processes_and_batches_ahead_fit_into_half_of_the_shared_memory(
 
 def test_in_a_container_without_shared_memory_images_are_decoded_all_the_same(root, monkeypatch):
     """Docker's 64 MB hold none of these batches, were they as large as ImageNet's."""
-    monkeypatch.setattr("suite.data.pool.shared_memory_bytes", lambda: 1000)
+    monkeypatch.setattr("suite.device.pool.shared_memory_bytes", lambda: 1000)
     alone, helped = open_folder(root).train, open_folder(root, workers=2).train
     assert_same(list(alone.epoch(0, 1, 4)), helped.epoch(0, 1, 4))

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from suite.data import DataError, pool
-from suite.data.pool import PREFETCHED, Pool, Series
+from suite.data import DataError
+from suite.device import pool
+from suite.device.pool import PREFETCHED, Pool, Series
 
 ROOT = Path(__file__).parents[3]
 NUMBERS = """
 import sys, time, torch
-from suite.data.pool import Pool, Series
+from suite.device.pool import Pool, Series
 pool = Pool(lambda request: [(torch.tensor([request]),)], 2)
 made = pool.made(Series(None, lambda: iter(range(100))), 100, 8)
 next(made)

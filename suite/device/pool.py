@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
-from suite.data.base import DataError
 from suite.device.machine import shared_memory_bytes
+from suite.interface.errors import UserError
 
 PREFETCHED = 4
 """Requests that each process works on or has waiting."""
@@ -122,7 +122,7 @@ class Pool(Generic[Request]):
         """What becomes of each of ``count`` requests; ``following`` is begun meanwhile.
 
         ``request_bytes`` is the size of the largest, ``pinned`` asks for page-locked memory.
-        Raises :class:`DataError` at an image that cannot be read.
+        Raises what ``make`` raises.
         """
         if not self._running(request_bytes, pinned=pinned):
             yield from (default_collate(self._make(it)) for it in series.requests())
@@ -228,9 +228,16 @@ class Pool(Generic[Request]):
             yield
         except StopIteration:
             raise RuntimeError("the loading processes were ended while images were read") from None
-        except DataError as error:  # its message is a traceback
+        except UserError as error:  # its message is a traceback
             self.close()
-            raise DataError(str(error).strip().rpartition(f"{DataError.__name__}: ")[2]) from None
+            kind = type(error)
+            raise kind(str(error).strip().rpartition(f"{kind.__name__}: ")[2]) from None
+        except (ConnectionError, EOFError, FileNotFoundError) as error:  # its side of a transfer
+            self.close()
+            raise RuntimeError(
+                f"a loading process exited unexpectedly ({type(error).__name__}); was it killed "
+                "for want of memory?"
+            ) from error
         except BaseException:
             self.close()
             raise
