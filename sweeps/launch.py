@@ -78,7 +78,7 @@ def launch(
     executor = executors.find(runtime, options)
     plan = expand(experiment, settings, runtime)
     if options.dry_run:
-        return _preview(plan, runtime, executor, console, force=options.force)
+        return _preview(plan, runtime, executor, options, console)
     if options.force:
         moved = set_aside(plan.runs, runtime.runs_root)
         folder = f", now in {moved[0].parent}" if moved else ""
@@ -91,7 +91,7 @@ def launch(
     forget_failures(plan.runs, runtime.runs_root, since)
     missing = [s for s in plan.runs if not directory_of(s, runtime.runs_root).finished()]
     _print_finished(plan, missing, runtime, console)
-    sweep = _Sweep(plan, manifest, runtime, since, executor, console)
+    sweep = _Sweep(plan, manifest, runtime, since, executor, options, console)
     possible = sweep.without_unsupported(missing) if missing else []
     if possible:
         sweep.train(possible, detach=options.detach)
@@ -111,11 +111,12 @@ def _print_finished(
 
 
 def _preview(
-    plan: Plan, runtime: Runtime, executor: Executor, console: Console, *, force: bool
+    plan: Plan, runtime: Runtime, executor: Executor, options: LaunchOptions, console: Console
 ) -> Summary:
     from suite.train.preflight import check
+    from sweeps.executors.room import within_memory
 
-    again = {spec for spec in plan.runs if force and spec.role != "teacher"}
+    again = {spec for spec in plan.runs if options.force and spec.role != "teacher"}
     missing = [
         spec
         for spec in plan.runs
@@ -124,6 +125,7 @@ def _preview(
     finished = len(plan.runs) - len(missing)
     console.print(f"{plan.experiment}: {len(plan.runs)} runs, {finished} finished before")
     findings = check(missing, runtime, executor.device_bytes())
+    executor, findings = within_memory(executor, runtime, options, findings)
     for line in [*_teachers_from_elsewhere(plan), *preview.lines(missing, findings, executor)]:
         console.print(line, highlight=False)
     return Summary(
@@ -149,6 +151,7 @@ class _Sweep:
     runtime: Runtime
     since: float
     executor: Executor
+    options: ExecutorOptions
     console: Console
     interrupted: bool = False
     detached: bool = False
@@ -190,8 +193,10 @@ class _Sweep:
     def without_unsupported(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """Leave out, with the reason, the runs whose method cannot work on their pair."""
         from suite.train.preflight import check
+        from sweeps.executors.room import within_memory
 
         findings = check(specs, self.runtime, self.executor.device_bytes())
+        self.executor, findings = within_memory(self.executor, self.runtime, self.options, findings)
         reasons = findings.faults
         for note in findings.notes:
             self.console.print(f"memory: {note}", highlight=False)

@@ -28,8 +28,8 @@ def require(method: MethodSpec, train_size: int, room: int) -> None:
     needed = kept(method, train_size)
     if needed > room:
         raise UserError(
-            f"method {method.name}: keeps {_readable(needed)} for {train_size:,} training images, "
-            f"and the device has {_readable(room)}"
+            f"method {method.name}: keeps {readable(needed)} for {train_size:,} training images, "
+            f"and the device has {readable(room)}"
         )
 
 
@@ -39,9 +39,10 @@ def note(method: MethodSpec, train_size: int, least: int = 10**9) -> str | None:
     if needed < least:
         return None
     return (
-        f"{method.name} keeps {_readable(needed)} on the device for {train_size:,} training images"
+        f"{method.name} keeps {readable(needed)} on the device for {train_size:,} training images"
     )
 
 
-def _readable(size: int) -> str:
+def readable(size: int) -> str:
+    """Bytes as a person reads them."""
     return f"{size / 1e9:.1f} GB" if size >= 10**8 else f"{size / 1e6:.1f} MB"

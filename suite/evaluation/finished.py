@@ -21,7 +21,7 @@ from suite.interface.taps import TappedModel
 from suite.models import BareTask
 from suite.store.record import RunDirectory
 from suite.train.build import build_distiller, make_fabric
-from suite.train.preflight import PASS_IMAGES
+from suite.train.footprint import PASS_IMAGES
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Of red, green and blue (ITU-R BT.601), as Pillow turns colours to grey."""

@@ -127,16 +127,22 @@ def device_of(runtime: Runtime) -> torch.device:
 
 
 def build_trainer(
-    config: RunConfig, ground: Ground, runtime: Runtime, directory: RunDirectory
+    config: RunConfig,
+    ground: Ground,
+    runtime: Runtime,
+    directory: RunDirectory,
+    pass_images: int | None = None,
 ) -> Trainer:
-    """Student, method and optimizer, each from its own random stream."""
+    """Student, method and optimizer, each from its own random stream; see :func:`build_distiller`
+    for ``pass_images``.
+    """
     fabric, data = ground.fabric, ground.data
     teacher = None if ground.teacher is None else ground.teacher.network
     with seeded_globals(config.seed, "init"):
         student = models.create(config.student, data)
     student = student.to(fabric.device)
     stream = generator(config.seed, "method", device=fabric.device)
-    distiller = build_distiller(config, data, student, teacher, fabric, stream)
+    distiller = build_distiller(config, data, student, teacher, fabric, stream, pass_images)
     rank = [fabric.global_rank] if fabric.global_rank else []
     torch.manual_seed(derive_seed(config.seed, "layers", *rank))  # dropout and stochastic depth
     step = Step(student, distiller).to(memory_format=ground.layout)

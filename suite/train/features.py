@@ -128,14 +128,15 @@ def _describe(
     student.eval()
     distiller.eval()
     for batch in islice(batches, IMAGES // BATCH_SIZE):
-        for name, tensor in _of_batch(batch, student, teacher, distiller).items():
+        for name, tensor in of_batch(batch, student, teacher, distiller).items():
             found.setdefault(f"{split}/{name}", []).append(tensor.cpu())
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
 
-def _of_batch(
+def of_batch(
     batch: Batch, student: TappedModel, teacher: TappedModel | None, distiller: Distiller
 ) -> dict[str, Tensor]:
+    """What is kept of a batch, by name; all networks are in evaluation mode."""
     by_student = student(batch.image, ("pooled", *distiller.student_taps())).float()
     found = {
         "label": batch.label,

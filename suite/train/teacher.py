@@ -59,6 +59,11 @@ class Teacher:
         chunked = fast and fabric.device.type == "cpu" and at_once >= FEWEST_AT_ONCE
         self._at_once = at_once if chunked else None
 
+    @property
+    def networks(self) -> tuple[TappedModel, ...]:
+        """All whose weights are in memory: the teacher, and what answers in its place."""
+        return (self.network,) if self._quick is self.network else (self.network, self._quick)
+
     @torch.no_grad()
     def __call__(self, image: Tensor, taps: Sequence[str], view: str = "") -> Outputs:
         """image [B, channels, H, W] -> logits and the taps asked for, each [B, ...].

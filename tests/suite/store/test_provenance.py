@@ -30,6 +30,7 @@ NOT_BEHIND_A_RUN = {
     "suite.device.limits": "refuses what the machine does not carry",
     "suite.device.machine": "what the machine has",
     "suite.train.preflight": "refuses runs before they start",
+    "suite.train.footprint": "how much memory a run needs, asked before it starts",
     "suite.interface.absent_gpu": "a device for the contract and for counting kernels",
     "suite.interface.method_bench": "a method on a pair of networks, for the contract",
     "suite.interface.kernels": "what is known of a GPU's kernels, for the same",

@@ -1,5 +1,7 @@
 """What cannot work is found before anything is trained, memory included."""
 
+import re
+
 import pytest
 import torch
 
@@ -10,8 +12,10 @@ from suite.data.arrays import ArrayTrain
 from suite.device import memory
 from suite.interface.errors import UserError
 from suite.interface.rng import generator
+from suite.train import preflight
 from suite.train.build import build_distiller, make_fabric
-from suite.train.preflight import PASS_IMAGES, check
+from suite.train.footprint import PASS_IMAGES, DryRun, Footprint
+from suite.train.preflight import check
 
 RUNTIME = Runtime(accelerator="cpu", tracker="none")
 GIGANTIC = {"feature_dim": 10**10}  # 512 images x 2 banks x 10^10 numbers: 41 TB
@@ -38,12 +42,36 @@ def test_a_pair_that_a_method_cannot_take_is_a_fault_and_the_others_are_none():
 
 
 def test_what_the_device_has_no_room_for_is_a_fault_that_names_both_sizes():
-    small = spec("crd", bank_dtype="float16")
-    found = check([small, spec("kd")], RUNTIME, room=100_000)
-    assert list(found.faults) == [small]
-    assert str(found.faults[small]) == (
-        "method crd: keeps 0.3 MB for 512 training images, and the device has 0.1 MB"
+    large = spec("crd", bank_dtype="float16", feature_dim=10**6)  # 512 x 2 x (2 x 10^6 + 8) bytes
+    found = check([large, spec("kd")], RUNTIME, room=10**9)
+    assert list(found.faults) == [large]
+    assert str(found.faults[large]) == (
+        "method crd: keeps 2.0 GB for 512 training images, and the device has 1.0 GB"
     )
+
+
+def test_what_a_step_or_an_evaluation_has_no_room_for_is_a_fault_that_names_batch_and_sizes():
+    kd = spec("kd")
+    needs = check([kd], RUNTIME).footprints[kd]
+    most = needs.peak() + preflight.LIBRARIES_BYTES
+    assert check([kd], RUNTIME, room=most).faults == {}
+    fault = check([kd], RUNTIME, room=most - 1).faults[kd]
+    assert re.fullmatch(
+        r"method kd with train\.batch_size 64: needs 0\.5 GB at its peak \(10\.\d MB for a step, "
+        r"17\.\d MB for an evaluation\), and the device has 0\.5 GB",
+        str(fault),
+    )
+
+
+def test_a_run_that_cannot_be_tried_in_small_is_not_refused(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no kernel")
+
+    kd = spec("kd")
+    monkeypatch.setattr(DryRun, "step", fail)
+    found = check([kd], RUNTIME, room=1)
+    assert (found.faults, found.footprints) == ({}, {})
+    assert found.notes == ("what kd needs is not known: RuntimeError: no kernel",)
 
 
 def test_large_memory_is_noted_also_in_a_combination():
@@ -106,7 +134,7 @@ def test_a_method_that_cannot_be_built_for_another_reason_is_a_fault_in_one_line
     def fail(*_, **__):
         raise RuntimeError("not\nenough memory")
 
-    monkeypatch.setattr("suite.train.preflight.build_distiller", fail)
+    monkeypatch.setattr("suite.train.build.build_distiller", fail)
     broken = spec("kd")
     found = check([broken], RUNTIME).faults[broken]
     assert str(found) == "method kd cannot be built: RuntimeError: not enough memory"
@@ -124,6 +152,8 @@ def test_sizes_far_beyond_use_are_refused_by_the_methods(method, option, value):
 
 def test_no_method_makes_the_teacher_look_at_more_than_a_few_images(monkeypatch):
     """LSHFM centres its hashes on the whole training set, which is for the job that trains."""
+    nothing = Footprint(0, 0, 0, 0, 0, 0)
+    monkeypatch.setattr(preflight, "footprint", lambda *_, **__: nothing)  # has batches of its own
     images, epoch = [], ArrayTrain.epoch
 
     def counted(self, *arguments, **options):
