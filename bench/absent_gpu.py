@@ -17,7 +17,7 @@ from bench.registry import Settings
 from suite.data import Dataset
 from suite.device.graphs import WARM_UP
 from suite.device.precision import Autocast
-from suite.interface.absent_gpu import NAME, AbsentGpu, Work
+from suite.interface.absent_gpu import NAME, AbsentGpu, Operation, Work
 
 SETTINGS = Settings(device="cpu", threads=1, rounds=1, steps=1)
 
@@ -29,6 +29,8 @@ class StepWork(NamedTuple):
     """Launched one by one; a replay counts as one."""
     inside: Work
     """Launched by the replays."""
+    operations: list[Operation]
+    """Both, one by one."""
 
 
 class _Accelerator(CPUAccelerator):
@@ -56,8 +58,9 @@ def step_work(method: str, images: Dataset) -> StepWork:
         engine.train(WARM_UP + 1)
         batch = engine.next_batch()
         before = replace(gpu.outside), replace(gpu.inside)
+        gpu.operations = []
         with gpu.step():
             engine.pack.step(engine.trainers, batch)
         for failure in engine.pack.failures.values():
             raise failure
-        return StepWork(gpu.outside - before[0], gpu.inside - before[1])
+        return StepWork(gpu.outside - before[0], gpu.inside - before[1], gpu.operations)

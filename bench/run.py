@@ -124,6 +124,8 @@ def _table(name: str, figures: Sequence[Figure]) -> Table:
 
 
 def _target(figure: Figure) -> str:
+    if figure.at_least is not None and figure.at_most is not None:
+        return f"{_number(figure.at_least)} – {_number(figure.at_most)}"
     if figure.at_least is not None:
         return f"≥ {_number(figure.at_least)}"
     return f"≤ {_number(figure.at_most)}" if figure.at_most is not None else ""

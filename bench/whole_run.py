@@ -1,4 +1,4 @@
-"""Whole runs, from data to record, with a teacher of random weights, and the memory they take."""
+"""Whole runs, from data in memory to their record, and the memory they take; random weights."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from suite.interface.rng import generator, seeded_globals
 from suite.interface.taps import TappedModel
 from suite.store.record import RunDirectory, now
 from suite.train.build import Ground, build_trainer, make_fabric
-from suite.train.footprint import DryRun, footprint
-from suite.train.footprint.live import Live
+from suite.train.footprint import DryRun, Footprint, footprint
+from suite.train.footprint.live import Live, tensors_in
 from suite.train.pack import Pack
 from suite.train.result import write_result
 from suite.train.trainer import Trainer
@@ -93,15 +93,22 @@ class Tensors(NamedTuple):
     """At the peak of their steps, without evaluation and what is kept at the end."""
 
 
+def footprints(pair: Pair, methods: Sequence[str], *, on_gpu: bool = False) -> list[Footprint]:
+    """By small steps."""
+    runs = (DryRun(pair.of(it).config, pair.data, RUNTIME) for it in methods)
+    return [footprint(run, on_gpu=on_gpu) for run in runs]
+
+
 def estimated(pair: Pair, methods: Sequence[str]) -> Tensors:
-    """Of a pack of these methods, or of one, by small steps."""
-    first, *others = (footprint(DryRun(pair.of(it).config, pair.data, RUNTIME)) for it in methods)
+    """Of a pack of these methods, or of one, on a CPU."""
+    first, *others = footprints(pair, methods)
     return Tensors(first.peak(*others), first.peak_of_steps(*others))
 
 
 def measured(pair: Pair, methods: Sequence[str]) -> Tensors:
     """Of the same runs, as they train."""
     live = Live()
+    live.note(tensors_in(pair.data))
     steps = _train(pair, methods, live)
     return Tensors(live.peak_bytes, steps)
 
@@ -113,6 +120,25 @@ def resident_at_peak(pair: Pair, methods: Sequence[str]) -> int:
     before = _status("VmRSS")
     _train(pair, methods)
     return _status("VmHWM") - before
+
+
+class OnGpu(NamedTuple):
+    """Bytes, beyond those before."""
+
+    allocated: int
+    """Of tensors, at the peak."""
+    reserved: int
+    """That the allocator took from the device: also what recordings keep to themselves."""
+
+
+def measured_on_gpu(pair: Pair, methods: Sequence[str]) -> OnGpu:
+    """Of the same runs on the first GPU."""
+    torch.zeros(1, device="cuda")  # the driver and its context are there
+    torch.cuda.reset_peak_memory_stats()
+    before = OnGpu(torch.cuda.memory_allocated(), torch.cuda.memory_reserved())
+    _train(pair, methods, runtime=RUNTIME.model_copy(update={"accelerator": "cuda"}))
+    most = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    return OnGpu(most[0] - before.allocated, most[1] - before.reserved)
 
 
 class _WatchedPack(Pack):
@@ -129,13 +155,15 @@ class _WatchedPack(Pack):
         self.live.peak_bytes = max(before, self.live.peak_bytes)
 
 
-def _train(pair: Pair, methods: Sequence[str], live: Live | None = None) -> int:
+def _train(
+    pair: Pair, methods: Sequence[str], live: Live | None = None, runtime: Runtime = RUNTIME
+) -> int:
     """Train them; returns the peak of the steps, where ``live`` watches."""
     specs = [pair.of(method) for method in methods]
     config = specs[0].config
-    fabric = make_fabric(config, RUNTIME)
+    fabric = make_fabric(config, runtime)
     with TemporaryDirectory() as folder, live or nullcontext():
-        runtime = RUNTIME.model_copy(update={"runs_root": Path(folder)})
+        runtime = runtime.model_copy(update={"runs_root": Path(folder)})
         ground = Ground.on(config, runtime, fabric, pair.data, _teacher(config, pair.data))
         trainers: dict[Trainer, RunSpec] = {}
         for spec in specs:

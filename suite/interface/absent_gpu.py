@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 from unittest.mock import patch
 
 import torch
@@ -56,6 +56,17 @@ class Work:
         return Work(**{name: mine[name] - theirs[name] for name in mine})
 
 
+class Operation(NamedTuple):
+    """One of torch's, as it was asked of a GPU."""
+
+    name: str
+    launches: int
+    moved: int
+    flops: int
+    recorded: bool
+    """Whether a replay launches its kernels."""
+
+
 class AbsentTensor(Tensor):
     """A tensor of the device, and the one on the CPU that has its values."""
 
@@ -92,7 +103,8 @@ class AbsentTensor(Tensor):
 class AbsentGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within it the device is there.
 
-    ``outside`` and ``inside`` say what was launched outside of recordings and by them.
+    ``outside`` and ``inside`` say what was launched outside of recordings and by them, and
+    ``operations`` lists it, where it is set to a list.
     Tried with torch 2.15 alone: its way to register a device is experimental.
     """
 
@@ -101,6 +113,7 @@ class AbsentGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
         _register()
         self.device = torch.device(NAME, 0)
         self.outside, self.inside = Work(), Work()
+        self.operations: list[Operation] | None = None
         self._counted = self.outside
         self._stack = ExitStack()
         self._refused: list[str] = []
@@ -141,6 +154,8 @@ class AbsentGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         def replay() -> Given:
             self.outside.launches += 1
+            if self.operations is not None:
+                self.operations.append(Operation("replay", 1, 0, 0, recorded=False))
             before = self._counted, self._generators
             self._counted, self._generators = self.inside, generators
             try:
@@ -202,11 +217,16 @@ class AbsentGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
         launches = kernels.launched(func, args)
         if not launches:
             return
+        moved, flops = sum(it.numel() * it.itemsize for it in on_device), 0
+        if func._overloadpacket in flop_registry:
+            flops = flop_registry[func._overloadpacket](*args, **kwargs, out_val=out)
         work = self._counted
         work.launches += launches
-        work.moved += sum(it.numel() * it.itemsize for it in on_device)
-        if func._overloadpacket in flop_registry:
-            work.flops += flop_registry[func._overloadpacket](*args, **kwargs, out_val=out)
+        work.moved += moved
+        work.flops += flops
+        if self.operations is not None:
+            recorded = work is self.inside
+            self.operations.append(Operation(str(func), launches, moved, flops, recorded))
 
 
 def _on_cpu(func: Any, args: Any, kwargs: Any) -> Any:

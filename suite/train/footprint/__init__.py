@@ -114,7 +114,6 @@ def _kept(traces: dict[int, Trace], run: DryRun, *, on_gpu: bool) -> int:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Memory is released where nothing refers to it any more, and only there."""
-    gc.collect()
     enabled = gc.isenabled()
     gc.disable()
     try:

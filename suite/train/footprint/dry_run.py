@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from suite.interface.taps import TappedModel
 from suite.store.record import RunDirectory
 from suite.train import evaluate, features
 from suite.train.build import Ground, build_trainer
+from suite.train.footprint.live import tensors_in
 from suite.train.mixing import Mixing
 from suite.train.optimization.accumulation import micro_batch_size
 from suite.train.pack import Pack
@@ -85,7 +85,7 @@ class DryRun:
 
     def shared(self) -> Iterator[Tensor]:
         """What runs of a pack share: data and teacher."""
-        yield from _tensors(self._data)
+        yield from tensors_in(self._data)
         teacher = self._ground.teacher
         for network in () if teacher is None else teacher.networks:
             yield from (*network.parameters(), *network.buffers())
@@ -142,16 +142,3 @@ def _frozen(config: TeacherConfig, data: Dataset) -> TappedModel:
     """The teacher without its weights."""
     network = models.as_one([models.create(member, data) for member in config.members])
     return network.requires_grad_(False)
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    """All tensors within data classes and containers."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _tensors(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)
-    elif is_dataclass(value):
-        yield from _tensors(list(vars(value).values()))

@@ -7,8 +7,8 @@ and cuDNN. Nor is what an allocator keeps.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -125,3 +125,16 @@ def _at(rows: int, known: Sequence[int], sizes: Sequence[int]) -> int:
         return at_a * rows**3 // a**3
     bend = (next_slope - slope) / (c - a)
     return max(0, round(at_a + (rows - a) * (slope + bend * (rows - b))))
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """All tensors within data classes and containers."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from tensors_in(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from tensors_in(each)
+    elif is_dataclass(value):
+        yield from tensors_in(list(vars(value).values()))

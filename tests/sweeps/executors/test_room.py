@@ -33,7 +33,9 @@ def test_packs_are_as_large_as_a_workers_share_of_the_memory(monkeypatch):
     """Two runs side by side need 4 + 1 GB, three 6, four 7; each of two workers has half."""
     room = 2 * (7 * GB + LIBRARIES_BYTES)
     assert within(monkeypatch, room) == ("auto", ())
-    told = "packs of at most 3 runs: 4 side by side would need 7.5 GB of the 7.4 GB that a worker has"
+    told = (
+        "packs of at most 3 runs: 4 side by side would need 7.5 GB of the 7.4 GB that a worker has"
+    )
     assert within(monkeypatch, room - 2) == (3, (told,))
     assert within(monkeypatch, room - 2, jobs=1) == ("auto", ())
     assert within(monkeypatch, room - 2, pack=3) == (3, ())
