@@ -22,7 +22,9 @@ from suite.train.footprint.live import Live, Trace, grown
 __all__ = ["PASS_IMAGES", "DryRun", "Footprint", "footprint"]
 Given = TypeVar("Given")
 ROWS = (2, 4, 6)
-"""Images of the dry batches; batch normalisation needs two."""
+"""Images of the dry steps: batch normalisation needs two, and halves are whole."""
+LOOKS = (2, 3, 4)
+"""Images of the dry evaluations."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ def footprint(run: DryRun, *, on_gpu: bool = False) -> Footprint:
             making[rows * parts], batch = _traced(live, partial(next, batches))
             step[rows], _ = _traced(live, partial(run.step, batch))
             del batches, batch
-        evaluation = {rows: _traced(live, partial(run.evaluate, rows))[0] for rows in ROWS}
-        features = {rows: _traced(live, partial(run.features, rows))[0] for rows in ROWS}
+        evaluation = {rows: _traced(live, partial(run.evaluate, rows))[0] for rows in LOOKS}
+        features = {rows: _traced(live, partial(run.features, rows))[0] for rows in LOOKS}
     made = grown(making, run.images_made(on_gpu=on_gpu)).levels
     copied = run.batch_size - parts * run.micro_batch_size  # images, into the layout of a step
     evaluated = max(grown(evaluation, run.images_evaluated).levels)
