@@ -41,14 +41,10 @@ def tuned_settings(plan: SearchPlan, study: MethodStudy) -> Tuned | None:
     if best is None:
         return None
     states = [trial.state for trial in study.study.get_trials(deepcopy=False)]
-    fields: dict[str, dict[str, Any]] = {"options": {}}
-    for name, value in best.params.items():
-        section, dot, key = name.partition(".")
-        fields.setdefault(section if dot else "options", {})[key if dot else name] = value
     settings, config = plan.settings, study.tuning.templates[0].config
     return Tuned(
         method=study.tuning.method,
-        **fields,
+        **spaces.fields(best.params),
         chosen=Chosen(
             search=plan.name,
             study=study.study.study_name,

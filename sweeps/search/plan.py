@@ -58,12 +58,8 @@ class Tuning:
 
     def specs(self, params: Mapping[str, Any]) -> tuple[RunSpec, ...]:
         """The runs of a trial, one per seed. Raises ``ConfigError`` if the values clash."""
-        options = {name: value for name, value in params.items() if "." not in name}
-        fields: dict[str, Any] = {"method": {"options": options}}
-        for name, value in params.items():
-            section, dot, key = name.partition(".")
-            if dot:
-                fields = files.merge(fields, {section: {key: value}})
+        sections = spaces.fields(params)
+        fields = {"method": {"options": sections.pop("options")}, **sections}
         specs = []
         for template in self.templates:
             values = files.merge(template.model_dump(mode="json"), {"config": fields})
@@ -72,11 +68,11 @@ class Tuning:
 
     def defaults(self) -> dict[str, Any]:
         """The usual values of what is searched, without those outside their range."""
-        config = self.templates[0].config
+        config = self.templates[0].config.model_dump(mode="json")
+        usual = config | {"options": config["method"]["options"]}
         defaults = {}
         for name, distribution in self.space.items():
-            section, dot, key = name.partition(".")
-            value = getattr(getattr(config, section), key) if dot else config.method.options[name]
+            value = reduce(lambda inside, key: inside[key], spaces.place(name), usual)
             if spaces.contains(distribution, value):
                 defaults[name] = value
         return defaults
@@ -169,10 +165,20 @@ def _spaces(entries: Any, faults: list[str]) -> dict[str, Space]:
         if not isinstance(entry, dict):
             continue
         space = spaces.read(str(method), entry.get("space", spaces.TUNABLE), faults)
-        both = sorted(set(space) & set(entry.get("options") or {}))
+        both = sorted(name for name in space if _is_fixed(entry.get("options"), name))
         faults += [f"{method}.{name}: is searched and fixed at the same time" for name in both]
         by_method[str(method)] = space
     return by_method
+
+
+def _is_fixed(options: Any, name: str) -> bool:
+    """Whether ``options`` has a value for a parameter of the method."""
+    section, *path = spaces.place(name)
+    for key in path:
+        if section != "options" or not isinstance(options, dict) or key not in options:
+            return False
+        options = options[key]
+    return True
 
 
 def _unsuited(settings: Search, spaces_of: Mapping[str, Space]) -> list[str]:

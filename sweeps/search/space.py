@@ -1,13 +1,15 @@
 """What a search varies: ranges and choices of a method's options and of fields of the run.
 
 A range is written ``{low, high, log, step}``, choices as a list, and ``tunable`` takes what the
-method declares beside its default. ``optimizer.lr`` and the like are fields of the run.
+method declares beside its default. ``optimizer.lr`` and the like are fields of the run,
+``kd.temperature`` is an option of a part of ``crd+kd``.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import reduce
 from typing import Annotated, Any, get_args
 
 from optuna.distributions import (
@@ -23,6 +25,7 @@ from pydantic.fields import FieldInfo
 from suite import methods
 from suite.config import Closed, OptimizerConfig, ScheduleConfig, TrainConfig
 from suite.interface.errors import UserError, brief, unknown
+from suite.methods.combine import LABEL_WEIGHT
 
 TUNABLE = "tunable"
 SECTIONS: Mapping[str, type[Closed]] = {
@@ -39,12 +42,33 @@ Space = Mapping[str, BaseDistribution]
 
 
 def declared(method: str) -> dict[str, Any]:
-    """Option -> range or choices, as the method declares them."""
+    """Option -> range or choices, as the method declares them; of all parts of a combined one."""
+    parts = method.split("+")
+    if len(parts) > 1:
+        of_parts = {f"{part}.{name}": it for part in parts for name, it in declared(part).items()}
+        once = {f"{part}.{LABEL_WEIGHT}" for part in parts[1:]}  # the labels count in the first
+        return {name: values for name, values in of_parts.items() if name not in once}
     return {
         name: extra[TUNABLE]
         for name, field in methods.find(method).Config.model_fields.items()
         if isinstance(extra := field.json_schema_extra, dict) and TUNABLE in extra
     }
+
+
+def fields(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of parameters where they belong: ``options`` of the method, ``optimizer`` ..."""
+    made: dict[str, Any] = {"options": {}}
+    for name, value in params.items():
+        *path, last = place(name)
+        inner = reduce(lambda below, key: below.setdefault(key, {}), path, made)
+        inner[last] = value
+    return made
+
+
+def place(name: str) -> tuple[str, ...]:
+    """The keys that lead to a parameter, as :func:`fields` nests it."""
+    path = tuple(name.split(".", 1))
+    return path if len(path) == 2 and path[0] in SECTIONS else ("options", *path)
 
 
 def read(method: str, wanted: Any, faults: list[str]) -> Space:
@@ -107,15 +131,20 @@ class SpaceFaults(UserError):
 def _field(method: str, name: str) -> FieldInfo:
     """The option of the method, or the field of the run, called ``name``."""
     section, dot, key = name.partition(".")
+    parts = method.split("+")
     if dot and section in SECTIONS and name not in FIXED:
-        fields, kind = SECTIONS[section].model_fields, f"field of {section}"
+        found, kind = SECTIONS[section].model_fields, f"field of {section}"
+    elif dot and len(parts) > 1 and section in parts:
+        found, kind = methods.find(section).Config.model_fields, f"option of {section}"
     elif dot:
         raise SpaceFaults(f"only {', '.join(SECTIONS)} can be searched, without {_listed(FIXED)}")
+    elif len(parts) > 1:
+        raise SpaceFaults(f"name the part: {', '.join(f'{part}.{name}' for part in parts)}")
     else:
-        fields, kind, key = methods.find(method).Config.model_fields, "option", name
-    if key not in fields:
-        raise SpaceFaults(unknown(kind, key, fields))
-    return fields[key]
+        found, kind, key = methods.find(method).Config.model_fields, "option", name
+    if key not in found:
+        raise SpaceFaults(unknown(kind, key, found))
+    return found[key]
 
 
 def _chosen(wanted: Any, name: str, own: Mapping[str, Any]) -> Any:

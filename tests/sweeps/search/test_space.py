@@ -49,6 +49,49 @@ def test_whole_numbers_stay_whole_and_fractions_are_fractions():
     assert space["mode"] == CategoricalDistribution(["exact", "relax"])
 
 
+def test_a_combined_method_declares_the_ranges_of_its_parts_and_labels_once():
+    space, faults = read("fitnet+kd", "tunable")
+    assert not faults
+    assert space["fitnet.ce_weight"] == FloatDistribution(0.0, 1.0)
+    assert space["fitnet.hint"] == CategoricalDistribution(["stage1", "stage2", "stage3"])
+    assert {"kd.temperature", "kd.kd_weight"} <= set(space)
+    assert "kd.ce_weight" not in space
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("temperature", "name the part: fitnet.temperature, kd.temperature"),
+        ("kd.hint", "unknown option of kd 'hint'"),
+        ("crd.crd_weight", "only optimizer, schedule, train can be searched"),
+    ],
+)
+def test_options_of_a_combined_method_are_those_of_its_parts(name, says):
+    space, faults = read("fitnet+kd", {name: {"low": 1.0, "high": 2.0}})
+    assert not space
+    assert says in faults[0]
+
+
+def test_a_trial_of_a_combined_method_sets_the_options_of_its_parts(tmp_path):
+    space = {
+        "kd.temperature": {"low": 2.0, "high": 8.0},
+        "fitnet.hint_weight": "tunable",
+        "optimizer.lr": {"low": 0.01, "high": 1.0},
+    }
+    plan = load(simulated.write_search(tmp_path, methods={"fitnet+kd": {"space": space}}))
+    (tuning,) = plan.tunings
+    assert tuning.defaults()["kd.temperature"] == 4.0
+    values = {"kd.temperature": 5.0, "fitnet.hint_weight": 7.0, "optimizer.lr": 0.25}
+    config = tuning.specs(values)[0].config
+    assert config.method.options["kd"]["temperature"] == 5.0
+    assert config.method.options["fitnet"]["hint_weight"] == 7.0
+    assert config.optimizer.lr == 0.25
+    assert spaces.fields(values) == {
+        "options": {"kd": {"temperature": 5.0}, "fitnet": {"hint_weight": 7.0}},
+        "optimizer": {"lr": 0.25},
+    }
+
+
 @pytest.mark.parametrize(
     ("field", "wanted", "says"),
     [
@@ -123,6 +166,17 @@ def test_all_faults_of_a_search_are_told_at_once(tmp_path):
         (
             {"methods": {"kd": {"space": "tunable", "options": {"temperature": 2.0}}}},
             "kd.temperature: is searched and fixed at the same time",
+        ),
+        (
+            {
+                "methods": {
+                    "fitnet+kd": {
+                        "space": {"kd.temperature": "tunable"},
+                        "options": {"kd": {"temperature": 2.0}},
+                    }
+                }
+            },
+            "fitnet+kd.kd.temperature: is searched and fixed at the same time",
         ),
         ({"methods": ["scratch"]}, "scratch"),
         ({"train": {"epoch": 3}}, "epoch"),
