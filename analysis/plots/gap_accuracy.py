@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ def gap_against_accuracy(
     """
     means = points.groupby("label", sort=False)[[metric, "accuracy"]].mean()
     across, up = (window(means[name], points[name]) for name in (metric, "accuracy"))
+    beyond: Counter[str] = Counter()
     for label, row in means.iterrows():
         name = str(label)
         look = {"color": colours[name]}
@@ -42,7 +44,12 @@ def gap_against_accuracy(
         marks = axes.plot([x], [y], ms=5.5, label=name, **style)
         if up.side(y):
             text = f"{x:.3g} / {y:.3g}" if across.side(x) else ""
-            marks += arrow_at_edge(axes, across.clip(x), y, up, look, upright=True, text=text)
+            ha = {"low": "left", "high": "right"}.get(across.side(x), "center")
+            place = (across.clip(x), y)
+            marks += arrow_at_edge(
+                axes, *place, up, look, upright=True, text=text, ha=ha, row=beyond[up.side(y)]
+            )
+            beyond[up.side(y)] += 1
         else:
             marks += arrow_at_edge(axes, x, y, across, look)
         tag(marks, name)

@@ -133,6 +133,17 @@ def test_a_method_that_does_not_learn_leaves_accuracy_axes_readable(axes):
     assert [text.get_text() for text in axes.texts] == ["5"]
 
 
+def test_two_methods_that_do_not_learn_are_named_in_lines_of_their_own(axes):
+    points = gap_rows(kd=0.7, dkd=0.72, crd=0.75, dist=0.74, broken=0.71, lost=0.711)
+    points["accuracy"] = [90.0, 90.5, 91, 92, 91, 91, 91.5, 91, 92, 91, 92, 91, 5, 5, 5, 6, 6, 6]
+    style_of = dict.fromkeys(points["label"], "black"), style.markers(list(set(points["label"])))
+    gap_against_accuracy(axes, points, "cka", *style_of)
+    assert {text.get_text() for text in axes.texts} == {"5", "6"}
+    renderer = axes.figure.canvas.get_renderer()
+    first, second = (text.get_window_extent(renderer) for text in axes.texts)
+    assert not first.overlaps(second)
+
+
 def test_the_gap_over_epochs_is_a_mean_over_runs_and_the_line_tells_the_view(axes):
     rows = [
         ("dskd", view, epoch, f"r{seed}", 1.0 / epoch + seed + shift)

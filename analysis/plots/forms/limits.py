@@ -15,6 +15,8 @@ GAIN = 4.0
 """They are, where the axis shrinks by this factor."""
 ARROWS = {"low": "<", "high": ">"}
 UPRIGHT = {"low": "v", "high": "^"}
+LINE_POINTS = 6.0
+"""Height of a line of these texts."""
 
 
 class Window(NamedTuple):
@@ -68,10 +70,13 @@ def arrow_at_edge(
     *,
     upright: bool = False,
     text: str = "",
+    ha: str = "center",
+    row: int = 0,
 ) -> list[Line2D]:
     """An arrow where the point (x, y) left the axes, with its value; ``upright``: along y.
 
-    ``text`` takes the place of the value.
+    ``text`` takes the place of the value. Upright texts are aligned by ``ha``, in the ``row``-th
+    line from the edge, so that those of neighbours do not overlap.
     """
     value = y if upright else x
     side = limits.side(value)
@@ -81,13 +86,13 @@ def arrow_at_edge(
     (mark,) = axes.plot(
         *place, (UPRIGHT if upright else ARROWS)[side], ms=4, mew=0, clip_on=False, **look
     )
-    inward = 4 if side == "low" else -4
+    inward = (4 + LINE_POINTS * row) * (1 if side == "low" else -1)
     axes.annotate(
         (text or f"{value:.3g}").replace("-", "−"),
         place,
         (0, inward) if upright else (inward, 0),
         textcoords="offset points",
-        ha="center" if upright else ("left" if side == "low" else "right"),
+        ha=ha if upright else ("left" if side == "low" else "right"),
         va=("bottom" if side == "low" else "top") if upright else "center",
         fontsize=5.5,
         **look,
