@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +52,18 @@ def needed(footprint: Footprint, runtime: Runtime, runs: int = 1) -> int:
     return footprint.peak(*others) + LIBRARIES_BYTES
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small tensors gain nothing by a second thread, which waits in a loop on a core of others."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def check(specs: Sequence[RunSpec], runtime: Runtime, room: int | None = None) -> Findings:
     """Find the runs whose models or method cannot work on their pair, or in ``room`` bytes.
 

@@ -74,6 +74,24 @@ def test_a_run_that_cannot_be_tried_in_small_is_not_refused(monkeypatch):
     assert found.notes == ("what kd needs is not known: RuntimeError: no kernel",)
 
 
+def test_one_thread_looks_and_all_are_there_again_afterwards(monkeypatch):
+    seen, look = [], preflight._look_at
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+
+    def looked(*what):
+        seen.append(torch.get_num_threads())
+        return look(*what)
+
+    monkeypatch.setattr(preflight, "_look_at", looked)
+    try:
+        check([spec("kd")], RUNTIME)
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_large_memory_is_noted_also_in_a_combination():
     notes = check([spec("crd+kd", crd=GIGANTIC)], RUNTIME).notes
     assert notes == ("crd+kd keeps 40960.0 GB on the device for 512 training images",)
