@@ -20,6 +20,8 @@ from suite.device.precision import Autocast
 from suite.interface.absent_gpu import NAME, AbsentGpu, Operation, Work
 
 SETTINGS = Settings(device="cpu", threads=1, rounds=1, steps=1)
+PASS_IMAGES = 64
+"""What comes before the steps is not counted: a teacher's pass may see so many images."""
 
 
 class StepWork(NamedTuple):
@@ -54,7 +56,7 @@ def step_work(method: str, images: Dataset) -> StepWork:
     """
     with AbsentGpu() as gpu:
         config = pairs.config(method)
-        engine = pairs.Engine(SETTINGS, images, [config], fabric(gpu), gpu.record)
+        engine = pairs.Engine(SETTINGS, images, [config], fabric(gpu), gpu.record, PASS_IMAGES)
         engine.train(WARM_UP + 1)
         batch = engine.next_batch()
         before = replace(gpu.outside), replace(gpu.inside)

@@ -93,8 +93,10 @@ class Engine:
         configs: Sequence[RunConfig],
         fabric: Fabric | None = None,
         record: Record[Any] | None = None,
+        pass_images: int | None = None,
         **runtime: Any,
     ) -> None:
+        """``pass_images``: as :func:`suite.train.build.build_trainer` takes it."""
         self._folder = TemporaryDirectory()
         place = Path(self._folder.name)
         options = Runtime(
@@ -103,7 +105,7 @@ class Engine:
         fabric = fabric or make_fabric(configs[0], options)
         self.ground = Ground.on(configs[0], options, fabric, images, teacher(), record)
         self.trainers: list[Trainer] = [
-            build_trainer(it, self.ground, options, RunDirectory(place / str(number)))
+            build_trainer(it, self.ground, options, RunDirectory(place / str(number)), pass_images)
             for number, it in enumerate(configs)
         ]
         self.pack = Pack(fabric, self.trainers, self.ground.teacher, self.ground.layout)
@@ -112,11 +114,13 @@ class Engine:
             trainer.begin()
 
     def _endless(self, config: RunConfig) -> Iterator[Any]:
-        epoch = 0
+        asked = (name for it in self.trainers for name in it.step.distiller.views())
+        views = tuple(dict.fromkeys(asked))
+        epoch, size = 0, config.train.batch_size
         while True:
             epoch += 1
-            batches = self.ground.data.train.epoch(config.seed, epoch, config.train.batch_size)
-            yield from (batch for batch in batches if len(batch) == config.train.batch_size)
+            batches = self.ground.data.train.epoch(config.seed, epoch, size, views=views)
+            yield from (batch for batch in batches if len(batch) == size)
 
     def next_batch(self) -> Batch:
         """A batch that no step has had."""
@@ -127,7 +131,7 @@ class Engine:
         """So many optimizer steps of every run, and the sums read as at the end of an epoch."""
         for _ in range(steps):
             self.pack.step(self.trainers, self.next_batch())
-        for failure in self.pack.failures.values():
-            raise failure
+            for failure in self.pack.failures.values():
+                raise failure
         for trainer in self.trainers:
             trainer.pause(0.0)
