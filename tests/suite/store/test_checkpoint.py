@@ -13,6 +13,7 @@ from suite.store import checkpoint
 from suite.store.record import RunDirectory
 
 LARGE = 2**28  # bytes
+UNCOUNTED = 2**22  # bytes: the kernel adds up a process's pages in batches, one for each core
 # By how much resident memory grows, at the most, while a large state is written, and read.
 GROWTH = """
 import re
@@ -106,7 +107,7 @@ def test_a_large_state_is_written_without_a_copy_and_read_with_one(run):
     )
     written, read = map(int, done.stdout.split())
     assert written < LARGE / 4
-    assert LARGE <= read < 1.25 * LARGE
+    assert LARGE - UNCOUNTED <= read < 1.25 * LARGE  # that much was seen to grow
 
 
 def test_a_checkpoint_of_before_is_read(run):
