@@ -147,10 +147,10 @@ class _WatchedPack(Pack):
     live = Live()
     steps = 0
 
-    def step(self, group: Sequence[Trainer], batch: Batch) -> None:
+    def step(self, group: Sequence[Trainer], batch: Batch, rows: int | None = None) -> None:
         """As the engine's."""
         before, self.live.peak_bytes = self.live.peak_bytes, self.live.bytes
-        super().step(group, batch)
+        super().step(group, batch, rows)
         self.steps = max(self.steps, self.live.peak_bytes)
         self.live.peak_bytes = max(before, self.live.peak_bytes)
 

@@ -33,7 +33,7 @@ def in_threads(read: Callable[[Item], Result], items: Sequence[Item]) -> Iterato
         for start in range(FIRST, len(items), READ_AHEAD):
             ahead = items[start : start + READ_AHEAD]
             share = -(-len(ahead) // THREADS)
-            shares = [ahead[first : first + share] for first in range(0, len(ahead), share)]
+            shares = [ahead[begin : begin + share] for begin in range(0, len(ahead), share)]
             for found in pool.map(lambda some: [*map(read, some)], shares):
                 yield from found
 

@@ -103,14 +103,17 @@ class Pack:
             until = min((step for epoch, step in ahead if epoch == place[0]), default=None)
             self._train(group, until, clock)
 
-    def step(self, group: Sequence[Trainer], batch: Batch) -> None:
-        """One optimizer step of each run of the group."""
+    def step(self, group: Sequence[Trainer], batch: Batch, rows: int | None = None) -> None:
+        """One optimizer step of each run of the group, ``rows`` images at once.
+
+        None: as many as the runs' configuration says.
+        """
         image, *others = (
             view.contiguous(memory_format=self._layout)
             for view in (batch.image, *batch.views.values())
         )
         batch = replace(batch, image=image, views=dict(zip(batch.views, others, strict=True)))
-        for part in micro_batches(batch, group[0].micro_batch_size):
+        for part in micro_batches(batch, rows or group[0].micro_batch_size):
             self._advance(self._well(group), part)
 
     def _advance(self, group: Sequence[Trainer], part: MicroBatch) -> None:

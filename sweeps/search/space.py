@@ -133,18 +133,18 @@ def _field(method: str, name: str) -> FieldInfo:
     section, dot, key = name.partition(".")
     parts = method.split("+")
     if dot and section in SECTIONS and name not in FIXED:
-        found, kind = SECTIONS[section].model_fields, f"field of {section}"
+        options, kind = SECTIONS[section].model_fields, f"field of {section}"
     elif dot and len(parts) > 1 and section in parts:
-        found, kind = methods.find(section).Config.model_fields, f"option of {section}"
+        options, kind = methods.find(section).Config.model_fields, f"option of {section}"
     elif dot:
         raise SpaceFaults(f"only {', '.join(SECTIONS)} can be searched, without {_listed(FIXED)}")
     elif len(parts) > 1:
         raise SpaceFaults(f"name the part: {', '.join(f'{part}.{name}' for part in parts)}")
     else:
-        found, kind, key = methods.find(method).Config.model_fields, "option", name
-    if key not in found:
-        raise SpaceFaults(unknown(kind, key, found))
-    return found[key]
+        options, kind, key = methods.find(method).Config.model_fields, "option", name
+    if key not in options:
+        raise SpaceFaults(unknown(kind, key, options))
+    return options[key]
 
 
 def _chosen(wanted: Any, name: str, own: Mapping[str, Any]) -> Any:

@@ -7,14 +7,13 @@ and release, operation by operation, grows with the batch by simple rules
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from suite.loading import without_garbage_collection
 from suite.train.features import BATCH_SIZE, IMAGES
 from suite.train.footprint.dry_run import PASS_IMAGES, DryRun
 from suite.train.footprint.live import Live, Trace, grown
@@ -76,7 +75,7 @@ def footprint(run: DryRun, *, on_gpu: bool = False) -> Footprint:
     live, parts = Live(), run.parts
     making: dict[int, Trace] = {}
     step: dict[int, Trace] = {}
-    with _undisturbed():
+    with without_garbage_collection():  # memory is released where nothing refers to it, only there
         shared = live.note(run.shared())
         live.note(run.own())
         with live:  # the optimizer makes its state, and what else is kept is met
@@ -111,18 +110,6 @@ def _kept(traces: dict[int, Trace], run: DryRun, *, on_gpu: bool) -> int:
         return max(levels)
     batches = math.ceil(min(IMAGES, run.images) / BATCH_SIZE)
     return max((batches - 1) * levels[-1] + max(levels), 2 * batches * levels[-1])
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Memory is released where nothing refers to it any more, and only there."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _traced(live: Live, action: Callable[[], Given]) -> tuple[Trace, Given]:

@@ -111,9 +111,8 @@ class DryRun:
 
     def step(self, batch: Batch) -> None:
         """An optimizer step with the batch, in :attr:`parts` parts."""
-        self._trainer.micro_batch_size = len(batch) // self.parts
         with seeded_globals(0, "check"):
-            self._pack.step([self._trainer], batch)
+            self._pack.step([self._trainer], batch, len(batch) // self.parts)
         for failure in self._pack.failures.values():
             raise failure
 
