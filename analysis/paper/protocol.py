@@ -59,7 +59,7 @@ def datasets(grid: Grid) -> list[str]:
 
 def is_tuned(grid: Grid) -> bool:
     """Whether a search chose the settings of any row."""
-    return any(grid.tuned(label) is not None for label in grid.labels)
+    return any(grid.tuned(label) for label in grid.labels)
 
 
 def _finished(grid: Grid) -> pd.DataFrame:
@@ -107,12 +107,13 @@ def _methods(grid: Grid, citations: Mapping[str, str]) -> Iterable[str]:
         for label in grid.labels
     ]
     yield f"We compare {_listed(names)}, all by one implementation{cite(['dskd_bench'])}."
-    searches = {label: grid.tuned(label) for label in grid.labels}
-    tuned = [label for label, mark in searches.items() if mark is not None]
-    if tuned:
-        trials = _listed({f"{mark['trials']}" for mark in searches.values() if mark})
-        how = f"with {trials} trials each, on validation images"
-        yield f"The settings of {_listed(tuned)} were chosen by a search{cite(['optuna'])} {how}."
+    searches = {label: marks for label in grid.labels if (marks := grid.tuned(label))}
+    if searches:
+        trials = _listed({f"{mark['trials']}" for marks in searches.values() for mark in marks})
+        yield (
+            f"The settings of {_listed(searches)} were chosen by a search{cite(['optuna'])} "
+            f"with {trials} trials each, on validation images."
+        )
 
 
 def _training(configs: Configs) -> Iterable[str]:

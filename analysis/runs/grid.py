@@ -175,18 +175,33 @@ class Grid:
         """The method behind a label."""
         return str(self._methods[label])
 
-    def tuned(self, label: str) -> dict[str, Any] | None:
-        """How a search chose the settings of a row (``search, trials, split, pair`` ...), if one
-        did: what the manifest says of its runs.
+    def tuned(self, label: str) -> list[dict[str, Any]]:
+        """How searches chose the settings of a row (``search, trials, split, pair`` ...), each
+        once: what the manifests say of its runs.
         """
-        runs = self.students[self.students["label"] == label]
-        said = runs.get("tuned", ())
-        return next((dict(mark) for mark in said if isinstance(mark, dict)), None)
+        found: list[dict[str, Any]] = []
+        for mark in self._said_of(label, "tuned"):
+            if isinstance(mark, dict) and mark not in found:
+                found.append(mark)
+        return found
 
-    def chosen_on(self, label: str) -> str | None:
-        """On which images the settings of a row were chosen by hand, if the manifest says so."""
-        said = self.students.loc[self.students["label"] == label].get("chosen_on", ())
-        return next((name for name in said if isinstance(name, str)), None)
+    def chosen_by_hand(self, label: str) -> list[str | None]:
+        """On which images the settings of a row were chosen where no search did, each once.
+
+        None stands for what the manifest does not say.
+        """
+        images = [
+            name if isinstance(name, str) else None
+            for mark, name in zip(
+                self._said_of(label, "tuned"), self._said_of(label, "chosen_on"), strict=True
+            )
+            if not isinstance(mark, dict)
+        ]
+        return list(dict.fromkeys(images))
+
+    def _said_of(self, label: str, column: str) -> list[Any]:
+        runs = self.students[self.students["label"] == label]
+        return list(runs[column]) if column in runs else [None] * len(runs)
 
     def label_of(self, method: str) -> str | None:
         """The row that stands for a method as reference: its own name, else its first label."""

@@ -163,13 +163,15 @@ def _labels_by(runs: pd.DataFrame, column: str) -> str:
 
 def _tuning_notes(grid: Grid) -> list[str]:
     """Where the settings of every row come from, as far as is known."""
-    marks = {label: mark for label in grid.labels if (mark := grid.tuned(label)) is not None}
+    searched: dict[str, list[str]] = {}
     by_hand: dict[str, list[str]] = {}
     for label in grid.labels:
-        if label not in marks:
-            by_hand.setdefault(grid.chosen_on(label) or "", []).append(label)
-    notes = [f"{TUNED} {label}: {_tuning_text(mark)}." for label, mark in marks.items()]
-    notes += [] if marks else ["No method was tuned by a search."]
+        for mark in grid.tuned(label):
+            searched.setdefault(_tuning_text(mark), []).append(label)
+        for images in grid.chosen_by_hand(label):
+            by_hand.setdefault(images or "", []).append(label)
+    notes = [f"{TUNED} {', '.join(labels)}: {text}." for text, labels in searched.items()]
+    notes += [] if searched else ["No method was tuned by a search."]
     notes += [
         f"{HAND[images]}: {', '.join(by_hand[images])}." for images in HAND if images in by_hand
     ]

@@ -54,7 +54,11 @@ def differences(inputs: Inputs) -> Table | None:
             Column("Method", "l"),
             Column("against", "l"),
             Column("difference"),
-            *(Column(text) for scope in known for text in (REACH[scope], "p")),
+            *(
+                column
+                for scope in known
+                for column in (Column(REACH[scope]), Column("p", name=f"{REACH[scope]} p"))
+            ),
             Column("verdict", "l"),
         ],
         rows=[

@@ -173,6 +173,19 @@ def test_tuned_rows_are_marked_with_how_they_were_tuned(store):
     )
 
 
+def test_a_row_tuned_for_each_pair_names_every_search_and_what_was_not_tuned(store):
+    other = {"pair": "teacher/tiny"}
+    searches = [{"search": name, "trials": 8, "split": "val"} for name in ("near", "far")]
+    for label in ("kd", "dkd"):
+        fill(store, label, [90.0], tuned=searches[0], chosen_on="published")
+    fill(store, "kd", [80.0], tuned=searches[1], **other)
+    fill(store, "dkd", [80.0], chosen_on="published", **other)
+    table = accuracy(grid_of(store))
+    assert "‡ kd, dkd: tuned by search near, 8 trials, on the val split." in table.notes
+    assert "‡ kd: tuned by search far, 8 trials, on the val split." in table.notes
+    assert "Settings of the authors: dkd." in table.notes
+
+
 def test_a_table_says_on_which_images_settings_were_chosen_by_hand(store):
     fill(store, "kd", [90.0], chosen_on="published")
     fill(store, "dkd", [90.0], chosen_on="test")

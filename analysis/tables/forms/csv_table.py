@@ -31,15 +31,16 @@ def to_csv(table: Table) -> str:
 
 def _parts(column: Column, cells: list[Cell]) -> Iterator[list[str]]:
     """The columns of the file that hold a column of the table, header first."""
+    title = column.name or column.header
     names = list(dict.fromkeys(name for cell in cells for name in cell.numbers))
     for name in names:
-        header = f"{column.header} {name}".strip()
+        header = f"{title} {name}".strip()
         yield [inert(header), *(_number(cell.numbers.get(name, math.nan)) for cell in cells)]
     notes = ["" if cell.numbers else _plain(cell.text) for cell in cells]
     if not names:
-        yield [inert(column.header), *notes]
+        yield [inert(title), *notes]
     elif any(notes):
-        yield [inert(f"{column.header} {NOTE}"), *notes]
+        yield [inert(f"{title} {NOTE}"), *notes]
 
 
 def _number(value: float) -> str:

@@ -39,6 +39,8 @@ class Column:
     """``l`` or ``r``"""
     group: str = ""
     """The pair that a filter selects on; empty: always shown."""
+    name: str = ""
+    """In CSV, where headers of columns must differ; empty: the header."""
 
 
 @dataclass(frozen=True)

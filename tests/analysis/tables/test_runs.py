@@ -1,5 +1,6 @@
 """runs.csv and features.csv: a row a run, a row a run and metric, one value a cell."""
 
+import csv
 import io
 
 import numpy as np
@@ -91,13 +92,16 @@ def test_every_table_of_a_report_is_numbers_or_names_and_never_several_values_in
     names = []
     for table in all_tables(Inputs(Grid(collected), found)):
         names.append(table.name)
-        frame = pd.read_csv(io.StringIO(to_csv(table)), dtype=str, keep_default_na=False)
+        text = to_csv(table)
+        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        headers = next(csv.reader(io.StringIO(text)))
+        assert len(set(headers)) == len(headers), table.name
         for header in frame:
             for text in frame[header]:
                 where = f"{table.name}: {header}: {text}"
                 assert not set(text) & set("±−–†*["), where
                 assert not text.startswith(("=", "+", "@", "\t")), where
-            if header.startswith("p ") or header == "p":
+            if header.startswith("p ") or header == "p" or header.endswith(" p"):
                 stem = header.removesuffix(" raw")
                 assert f"{stem} raw" in frame, header
     assert {"accuracy", "differences", "comparisons", "cost", "gap", "gap-intervals"} <= set(names)
