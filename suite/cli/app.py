@@ -19,23 +19,15 @@ from suite.cli.evaluation import commands as evaluation
 from suite.cli.init import commands as init
 from suite.cli.options import (
     Accelerator,
-    CheckpointSeconds,
     ClusterFile,
-    DataRoot,
-    Deterministic,
-    Devices,
     ExecutorName,
     Experiment,
-    FeatureEpochs,
     RunsRoot,
     Settings,
-    StageFeatures,
     Threads,
-    Tracker,
-    Workers,
     experiments_that_ship,
-    make_runtime,
     searches,
+    takes_runtime,
 )
 from suite.cli.share import commands as share
 from suite.cli.single import commands
@@ -61,6 +53,10 @@ WANDB_SECONDS = 30
 
 
 @app.command()
+@takes_runtime(
+    *("runs_root", "data_root", "accelerator", "devices", "nodes", "threads", "workers"),
+    *("deterministic", "feature_epochs", "stage_features", "checkpoint_seconds", "tracker"),
+)
 def sweep(
     experiment: Experiment = "dskd_digits",
     settings: Settings = None,
@@ -86,54 +82,32 @@ def sweep(
         bool, typer.Option("--dry-run", help="Tell what would be trained; start nothing.")
     ] = False,
     report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
-    runs_root: RunsRoot = Path("runs"),
-    data_root: DataRoot = Path("data"),
-    accelerator: Accelerator = "auto",
-    devices: Devices = 1,
-    nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
-    threads: Threads = None,
-    workers: Workers = None,
-    deterministic: Deterministic = "prefer",
-    feature_epochs: FeatureEpochs = 6,
-    stage_features: StageFeatures = False,
-    checkpoint_seconds: CheckpointSeconds = 60.0,
-    tracker: Tracker = "wandb",
+    *,
+    runtime: Any,
 ) -> None:
     """Train every run of an experiment that is missing, then print its table."""
     from sweeps.launch import LaunchOptions, launch
     from sweeps.plan.manifest import stem
     from sweeps.slurm.finalize import Finalize
 
-    runtime = make_runtime(
-        runs_root=runs_root,
-        data_root=data_root,
-        accelerator=accelerator,
-        devices=devices,
-        nodes=nodes,
-        threads=threads,
-        workers=workers,
-        deterministic=deterministic,
-        feature_epochs=feature_epochs,
-        stage_features=stage_features,
-        checkpoint_seconds=checkpoint_seconds,
-        tracker=tracker,
-    )
-    overrides, root = tuple(settings or []), runs_root.resolve()
-    finalize = Finalize(stem(experiment), overrides, root, report, sync=tracker == "wandb")
+    overrides, root = tuple(settings or []), runtime.runs_root.resolve()
+    to_wandb = runtime.tracker == "wandb"
+    finalize = Finalize(stem(experiment), overrides, root, report, sync=to_wandb)
     options = LaunchOptions(executor, jobs, cluster, detach, finalize, force, dry_run)
     summary = launch(experiment, overrides, runtime, options, console)
     if dry_run:
         raise typer.Exit(summary.exit_status)
     if summary.detached:
         return
-    if summary.remote and tracker == "wandb":  # the jobs' nodes may have had no network
-        _sync(runs_root, stem(experiment))
+    if summary.remote and to_wandb:  # the jobs' nodes may have had no network
+        _sync(runtime.runs_root, stem(experiment))
     if report:
-        _report(runs_root, summary.manifest)
+        _report(runtime.runs_root, summary.manifest)
     raise typer.Exit(summary.exit_status)
 
 
 @app.command()
+@takes_runtime("runs_root", "data_root", "accelerator", "devices", "threads", "workers", "tracker")
 def search(
     name: Annotated[
         str,
@@ -161,28 +135,14 @@ def search(
         Path | None, typer.Option(help="Where chosen settings go (default: tuned).")
     ] = None,
     report: Annotated[bool, typer.Option(help="Make the report at the end.")] = True,
-    runs_root: RunsRoot = Path("runs"),
-    data_root: DataRoot = Path("data"),
-    accelerator: Accelerator = "auto",
-    devices: Devices = 1,
-    threads: Threads = None,
-    workers: Workers = None,
-    tracker: Tracker = "wandb",
+    *,
+    runtime: Any,
 ) -> None:
     """Search hyper-parameters on validation accuracy; a second call goes on with the study."""
     from sweeps.plan.tuned import TUNED_ROOT
     from sweeps.search.launch import SearchOptions
     from sweeps.search.launch import search as run_search
 
-    runtime = make_runtime(
-        runs_root=runs_root,
-        data_root=data_root,
-        accelerator=accelerator,
-        devices=devices,
-        threads=threads,
-        workers=workers,
-        tracker=tracker,
-    )
     options = SearchOptions(
         executor, jobs, cluster, storage=storage, tuned_root=tuned or TUNED_ROOT
     )

@@ -7,18 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.cli.options import (
-    Accelerator,
-    DataRoot,
-    Experiment,
-    ImageColumn,
-    LabelColumn,
-    RunsRoot,
-    Settings,
-    Threads,
-    Workers,
-    make_runtime,
-)
+from suite.cli.options import Experiment, ImageColumn, LabelColumn, Settings, takes_runtime
 from suite.interface.errors import UserError
 from suite.terminal import terminal
 
@@ -35,9 +24,11 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 console = terminal()
+WHERE = ("runs_root", "data_root", "accelerator", "threads", "workers")
 
 
 @commands.command()
+@takes_runtime(*WHERE, tracker="none")
 def probe(
     experiment: Experiment,
     name: Annotated[
@@ -52,25 +43,14 @@ def probe(
     weight_decay: Annotated[float, typer.Option(help="Of the classifier.")] = 0.0,
     image_column: ImageColumn = "image",
     label_column: LabelColumn = "label",
-    runs_root: RunsRoot = Path("runs"),
-    data_root: DataRoot = Path("data"),
-    accelerator: Accelerator = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
+    *,
+    runtime: Any,
 ) -> None:
     """Linear probe: a classifier on the frozen features of each finished run, on other data."""
     from analysis.tables import evaluations
     from suite.config import Columns, parse
     from suite.evaluation.probe import Probe, Training
 
-    runtime = make_runtime(
-        runs_root=runs_root,
-        data_root=data_root,
-        accelerator=accelerator,
-        threads=threads,
-        workers=workers,
-        tracker="none",
-    )
     values = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay}
     training = parse(Training, values, "probe")
     measurement = Probe(name, training, runtime, Columns(image_column, label_column))
@@ -78,42 +58,29 @@ def probe(
 
 
 @commands.command()
+@takes_runtime(*WHERE, tracker="none")
 def robustness(
     experiment: Experiment,
     settings: Settings = None,
-    runs_root: RunsRoot = Path("runs"),
-    data_root: DataRoot = Path("data"),
-    accelerator: Accelerator = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
+    *,
+    runtime: Any,
 ) -> None:
     """Accuracy of each finished run on its test images under noise, blur and other corruptions."""
     from analysis.tables import evaluations
     from suite.evaluation.robustness import Robustness
 
-    runtime = make_runtime(
-        runs_root=runs_root,
-        data_root=data_root,
-        accelerator=accelerator,
-        threads=threads,
-        workers=workers,
-        tracker="none",
-    )
-    measurement = Robustness(runtime)
-    _measure(experiment, settings or [], measurement, runtime, evaluations.robustness)
+    _measure(experiment, settings or [], Robustness(runtime), runtime, evaluations.robustness)
 
 
 @commands.command()
+@takes_runtime(*WHERE, tracker="none")
 def cost(
     experiment: Experiment,
     settings: Settings = None,
     steps: Annotated[int, typer.Option(help="Training steps of one repeat.")] = 20,
     repeats: Annotated[int, typer.Option(help="Of each method, in turns.")] = 9,
-    runs_root: RunsRoot = Path("runs"),
-    data_root: DataRoot = Path("data"),
-    accelerator: Accelerator = "auto",
-    threads: Threads = None,
-    workers: Workers = None,
+    *,
+    runtime: Any,
 ) -> None:
     """What each method's training costs alone: steps of finished runs timed on this machine."""
     from analysis.runs import cost as costs
@@ -122,14 +89,6 @@ def cost(
     from suite.store.record import RunDirectory
 
     plan = Plan(steps, repeats)
-    runtime = make_runtime(
-        runs_root=runs_root,
-        data_root=data_root,
-        accelerator=accelerator,
-        threads=threads,
-        workers=workers,
-        tracker="none",
-    )
     collected, manifest = _collected(experiment, settings or [], runtime)
     first = costs.to_time(collected.runs)
     if first.empty:
@@ -160,7 +119,7 @@ def _tell_costs(runs: pd.DataFrame, entries: list[dict[str, Any]]) -> None:
 
 
 def _tell(line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True)
+    console.print(line, highlight=False)
 
 
 def _collected(experiment: str, settings: list[str], runtime: Runtime) -> tuple[Collected, Path]:

@@ -52,12 +52,11 @@ def init(
         f"{pictures.folder}: {len(pictures.classes)} classes, images: {images}; "
         f"shorter sides of {pictures.side} pixels (median)",
         highlight=False,
-        soft_wrap=True,
     )
     runtime = make_runtime(runs_root=runs_root, data_root=pictures.folder.parent, accelerator="cpu")
     wishes = Wishes(teacher, student, weights, image_size, epochs, seeds)
     written = write(name, wishes, pictures, runtime)
     for method, reason in written.left_out.items():
-        console.print(f"left out: {method}: {reason}", highlight=False, soft_wrap=True)
+        console.print(f"left out: {method}: {reason}", highlight=False)
     console.print(f"{written.path}: {written.runs} runs; train and report them:", highlight=False)
-    console.print(f"  {written.command}", highlight=False, soft_wrap=True)
+    console.print(f"  {written.command}", highlight=False)

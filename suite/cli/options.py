@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -50,45 +53,16 @@ DataRoot = Annotated[Path, typer.Option(envvar="DSKD_DATA_ROOT", help="Where the
 Accelerator = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(envvar="DSKD_ACCELERATOR", help="Device kind.")
 ]
-Devices = Annotated[int, typer.Option(help="Devices per run (distributed training when over 1).")]
 Threads = Annotated[
     int | None,
     typer.Option(
         help="CPU threads per run (default: 1 where a CPU trains; another number, other last bits)."
     ),
 ]
-CheckpointSeconds = Annotated[
-    float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
-]
-Deterministic = Annotated[
-    Literal["require", "prefer", "off"],
-    typer.Option(help="Deterministic kernels; require: fail where an operation has none."),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(help="Data-loading processes of a run (image folders only; default: its cores)."),
-]
 ImageColumn = Annotated[str, typer.Option(help="Of Parquet files: the column with the images.")]
 LabelColumn = Annotated[
     str, typer.Option(help="Of Parquet files: the column with the numbers of the classes.")
 ]
-FeatureEpochs = Annotated[
-    int,
-    typer.Option(help="Keep features after so many epochs, for plots of the gap over training."),
-]
-StageFeatures = Annotated[
-    bool,
-    typer.Option(
-        "--stage-features", help="Keep features of all stages, for the similarity of layers."
-    ),
-]
-Tracker = Annotated[
-    str,
-    typer.Option(
-        envvar="DSKD_TRACKER", help="Where runs are shown, too: wandb, tensorboard, none ..."
-    ),
-]
-
 ExecutorName = Annotated[
     str,
     typer.Option(
@@ -100,6 +74,75 @@ ClusterFile = Annotated[
     Path | None,
     typer.Option(envvar="DSKD_CLUSTER", help="SLURM: YAML with partition, memory, minutes."),
 ]
+
+
+def _of_runtime(
+    runs_root: RunsRoot = Path("runs"),
+    data_root: DataRoot = Path("data"),
+    accelerator: Accelerator = "auto",
+    devices: Annotated[
+        int, typer.Option(help="Devices per run (distributed training when over 1).")
+    ] = 1,
+    nodes: Annotated[int, typer.Option(help="SLURM: nodes per run, --devices on each.")] = 1,
+    threads: Threads = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Data-loading processes of a run (image folders only; default: its cores)."
+        ),
+    ] = None,
+    deterministic: Annotated[
+        Literal["require", "prefer", "off"],
+        typer.Option(help="Deterministic kernels; require: fail where an operation has none."),
+    ] = "prefer",
+    feature_epochs: Annotated[
+        int,
+        typer.Option(
+            help="Keep features after so many epochs, for plots of the gap over training."
+        ),
+    ] = 6,
+    stage_features: Annotated[
+        bool,
+        typer.Option(
+            "--stage-features", help="Keep features of all stages, for the similarity of layers."
+        ),
+    ] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="Save after so many seconds, so that a kill costs no more.")
+    ] = 60.0,
+    tracker: Annotated[
+        str,
+        typer.Option(
+            envvar="DSKD_TRACKER", help="Where runs are shown, too: wandb, tensorboard, none ..."
+        ),
+    ] = "wandb",
+) -> None:
+    """The options of fields of :class:`suite.config.Runtime`, in the order of every ``--help``."""
+
+
+Command = Callable[..., None]
+
+
+def takes_runtime(*fields: str, **fixed: Any) -> Callable[[Command], Command]:
+    """Give a command the options of these fields of the runtime, at its end.
+
+    The command gets ``runtime`` in their place, made of them and of the ``fixed`` values.
+    """
+
+    def with_options(command: Command) -> Command:
+        @functools.wraps(command)
+        def called(**values: Any) -> None:
+            chosen = {name: values.pop(name) for name in fields}
+            command(**values, runtime=make_runtime(**chosen, **fixed))
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        of_runtime = inspect.signature(_of_runtime, eval_str=True).parameters.values()
+        options = [it.replace(kind=it.KEYWORD_ONLY) for it in of_runtime if it.name in fields]
+        shown = [*(it for it in own if it.name != "runtime"), *options]
+        called.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        return called
+
+    return with_options
 
 
 def make_runtime(**values: Any) -> Any:

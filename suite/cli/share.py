@@ -7,11 +7,11 @@ import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from suite.cli.options import Accelerator, DataRoot, Experiment, RunsRoot, Threads, make_runtime
+from suite.cli.options import Experiment, RunsRoot, takes_runtime
 from suite.terminal import terminal
 
 commands = typer.Typer()
@@ -52,7 +52,7 @@ def export(
     name = stem(experiment)
     wanted = Wanted(predictions, features, with_teacher_weights, with_places, origin)
     path = Path(f"{name}.zip") if out == Path() else out
-    console.print(str(write(runs_root, name, path, wanted)), highlight=False, soft_wrap=True)
+    console.print(str(write(runs_root, name, path, wanted)), highlight=False)
 
 
 @commands.command()
@@ -69,11 +69,12 @@ def merge(
 
     merged = join(sources, into)
     for line in merged.lines():
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False)
     raise typer.Exit(1 if merged.conflicts or merged.refused else 0)
 
 
 @commands.command()
+@takes_runtime("data_root", "accelerator", "threads", feature_epochs=0, tracker="none")
 def repeat(
     source: ArchiveOrStore,
     run_id: Annotated[str, typer.Argument(help="The run, 16 hexadecimal digits.")],
@@ -87,29 +88,23 @@ def repeat(
         Path | None,
         typer.Option(help="Run store for the repeated runs (default: a temporary one)."),
     ] = None,
-    data_root: DataRoot = Path("data"),
-    accelerator: Accelerator = "auto",
-    threads: Threads = None,
+    *,
+    runtime: Any,
 ) -> None:
     """Train a run again from its record; status 1 when it departs by more than the tolerance."""
     from suite.device import limits
     from sweeps.share.repeat import repeat as train_again
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    scratch = tempfile.TemporaryDirectory(prefix="dskd-bench-") if into is None else nullcontext()
+    scratch = (
+        tempfile.TemporaryDirectory(prefix="dskd-bench-") if into is None else nullcontext(into)
+    )
     with scratch as folder:
-        runtime = make_runtime(
-            runs_root=into or folder,
-            data_root=data_root,
-            accelerator=accelerator,
-            threads=threads,
-            feature_epochs=0,
-            tracker="none",
-        )
+        runtime = runtime.model_copy(update={"runs_root": Path(folder)})
         limits.check(runtime, jobs=None)
 
         def tell(line: str) -> None:
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False)
 
         agrees = train_again(source, run_id, runtime, tell, tolerance)
     raise typer.Exit(0 if agrees else 1)

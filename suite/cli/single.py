@@ -12,18 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from suite.cli.options import (
-    Accelerator,
-    CheckpointSeconds,
-    ClusterFile,
-    DataRoot,
-    Deterministic,
-    Devices,
-    RunsRoot,
-    Threads,
-    Workers,
-    make_runtime,
-)
+from suite.cli.options import ClusterFile, DataRoot, RunsRoot, takes_runtime
 from suite.cli.options import methods as completions
 from suite.terminal import terminal
 
@@ -35,18 +24,16 @@ console = terminal()
 
 
 @commands.command()
+@takes_runtime(
+    *("runs_root", "data_root", "accelerator", "devices", "threads", "workers"),
+    *("deterministic", "checkpoint_seconds"),
+)
 def train(
     config: Annotated[
         Path, typer.Argument(help="YAML or JSON of one run, e.g. the config.json of a record.")
     ],
-    runs_root: RunsRoot = Path("runs"),
-    data_root: DataRoot = Path("data"),
-    accelerator: Accelerator = "auto",
-    devices: Devices = 1,
-    threads: Threads = None,
-    workers: Workers = None,
-    deterministic: Deterministic = "prefer",
-    checkpoint_seconds: CheckpointSeconds = 60.0,
+    *,
+    runtime: Any,
 ) -> None:
     """Train one run in this process (a record's config.json trains it again elsewhere)."""
     from suite.config import RunSpec, parse
@@ -57,16 +44,6 @@ def train(
     from suite.train.run import run
     from suite.yaml_input import load_file
 
-    runtime = make_runtime(
-        runs_root=runs_root,
-        data_root=data_root,
-        accelerator=accelerator,
-        devices=devices,
-        threads=threads,
-        workers=workers,
-        deterministic=deterministic,
-        checkpoint_seconds=checkpoint_seconds,
-    )
     limits.check(runtime, jobs=None)
     values = _with_contents(_run_spec(load_file(config)), runtime)
     spec = parse(RunSpec, values, str(config))
@@ -75,7 +52,7 @@ def train(
         raise fault
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     run(spec, runtime)
-    directory = runs_root / spec.experiment / spec.run_id
+    directory = runtime.runs_root / spec.experiment / spec.run_id
     last = json.loads((directory / "result.json").read_text())["last"]
     console.print_json(data=last)
     console.print(f"record: {directory}")
@@ -94,17 +71,17 @@ def list_methods(
     from suite.train.optimization.dot import PAPER as DOT_PAPER
 
     if bibtex:
-        console.print(bibliography(names), highlight=False, markup=False, soft_wrap=True)
+        console.print(bibliography(names), highlight=False)
         return
     for entry in catalogue(names):
-        console.print(Text.assemble((entry.name, "bold"), f"  {entry.paper}"), soft_wrap=True)
+        console.print(Text.assemble((entry.name, "bold"), f"  {entry.paper}"))
         extra = f"{entry.train_parameters:,} to training, {entry.deploy_parameters:,} deployed"
         if entry.memory:
             extra += f", {entry.memory / 1e6:.0f} MB for {TRAIN_IMAGES:,} training images"
-        console.print(f"  reads {entry.needs}\n  adds {extra}", highlight=False, soft_wrap=True)
-        console.print(f"  options: {entry.options}", highlight=False, soft_wrap=True)
+        console.print(f"  reads {entry.needs}\n  adds {extra}", highlight=False)
+        console.print(f"  options: {entry.options}", highlight=False)
     if names is None:
-        console.print(f"optimizer.name=dot: {DOT_PAPER}", highlight=False, soft_wrap=True)
+        console.print(f"optimizer.name=dot: {DOT_PAPER}", highlight=False)
     console.print(f"added: parameters for {TEACHER} -> {STUDENT}; a+b adds the terms of both")
 
 

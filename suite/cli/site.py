@@ -41,7 +41,7 @@ def publish(
 
     manifests = [manifest_path(name, settings or [], runs_root) for name in experiments]
     made = build.publish(runs_root, manifests, out, describe)
-    console.print(str(made), soft_wrap=True, markup=False)
+    console.print(str(made))
 
 
 @commands.command()
@@ -80,7 +80,7 @@ def serve(
     manifests = [manifest_path(name, settings or [], runs_root) for name in experiments]
 
     def ready(address: str) -> None:
-        console.print(f"{address} (Ctrl-C ends it)", soft_wrap=True)
+        console.print(f"{address} (Ctrl-C ends it)")
 
     try:
         live.serve(runs_root, manifests, describe, host=host, port=port, ready=ready)
