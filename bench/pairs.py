@@ -15,7 +15,7 @@ from bench.registry import Settings
 from suite import data, models
 from suite.config import DataConfig, ModelConfig, RunConfig, Runtime, parse
 from suite.data import Dataset, sets
-from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
+from suite.data.arrays import ArrayTrain, Pixels
 from suite.device.graphs import Record
 from suite.interface.distiller import Batch
 from suite.interface.rng import generator, seeded_globals
@@ -57,7 +57,7 @@ def dataset(settings: Settings) -> Dataset:
         image_shape=(3, 32, 32),
         train_labels=labels,
         train=ArrayTrain(train, padding=4, flip=True),
-        evals={"test": ArrayEval(test)} if whole_runs else {},
+        evals={"test": test} if whole_runs else {},
         mean=source.mean,
         std=source.std,
     )

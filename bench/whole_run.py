@@ -16,7 +16,7 @@ from bench import pairs
 from suite import models
 from suite.config import RunConfig, RunSpec, Runtime, parse
 from suite.data import Dataset, load
-from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
+from suite.data.arrays import ArrayTrain, Pixels
 from suite.interface.distiller import Batch
 from suite.interface.rng import generator, seeded_globals
 from suite.interface.taps import TappedModel
@@ -77,7 +77,7 @@ def cifar(train_images: int, test_images: int) -> Pair:
         image_shape=(3, 32, 32),
         train_labels=train.labels,
         train=ArrayTrain(train, padding=4, flip=True),
-        evals={"test": ArrayEval(test)},
+        evals={"test": test},
         mean=means,
         std=deviations,
     )

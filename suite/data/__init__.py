@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from suite.config import Columns, DataConfig, FolderContents, Normalisation
 from suite.data import decoding, sets
-from suite.data.arrays import ArrayEval, ArrayTrain, Pixels
+from suite.data.arrays import ArrayTrain, Pixels
 from suite.data.base import DataError, Dataset, EvalImages, TrainImages
 from suite.data.contents import contents_of
 from suite.data.folder import describe_folder, load_folder
@@ -183,11 +183,11 @@ def _load_arrays(config: DataConfig, source: Source, root: Path) -> Dataset:
     train = pixels(images[rows], labels[rows])
     evals: dict[str, EvalImages] = {}
     if "val" in config.eval_splits and len(validation):
-        evals["val"] = ArrayEval(pixels(images[validation], labels[validation]))
+        evals["val"] = pixels(images[validation], labels[validation])
     if "test" in config.eval_splits:
         images, labels = source.part(config.name, root, False)
         some = torch.from_numpy(of_classes(config, labels.numpy()))
-        evals["test"] = ArrayEval(pixels(images[some], labels[some]))
+        evals["test"] = pixels(images[some], labels[some])
     augment = config.augment == "standard"
     height = train.images.shape[2]
     return Dataset(

@@ -26,7 +26,7 @@ VALUES_AT_ONCE = 2**24
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images as bytes with what normalises them."""
+    """Images as bytes in device memory, with what normalises them: an evaluation split."""
 
     images: Tensor  # [N, C, H, W] uint8
     labels: Tensor  # [N] int64
@@ -58,29 +58,6 @@ class Pixels:
         rows = torch.arange(len(self), device=self.labels.device)
         for some in torch.split(rows, batch_size)[rank::world_size]:
             yield Batch(self.normalise(self.images[some]), self.labels[some], some)
-
-
-@dataclass(frozen=True)
-class ArrayEval:
-    """An evaluation split in device memory."""
-
-    pixels: Pixels
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def to(self, device: torch.device) -> Self:
-        """The same split on ``device``."""
-        return replace(self, pixels=self.pixels.to(device))
-
-    @property
-    def labels(self) -> Tensor:
-        """[M] int64."""
-        return self.pixels.labels
-
-    def batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
-        """All images in order, or the batches of one rank."""
-        return self.pixels.batches(batch_size, rank, world_size)
 
 
 class _View(NamedTuple):

@@ -115,7 +115,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Loading:
-    """Images by their position in ``files``, as normalised batches on ``device``.
+    """Images by their position in ``files``, as normalised batches: an evaluation split.
 
     The splits of a data set share the processes of ``pool``, which call ``decoder``.
     """
@@ -132,7 +132,12 @@ class Loading:
         """The same with batches on ``device``."""
         return replace(self, device=device)
 
-    def batches(self, reading: Reading, following: Reading | None = None) -> Iterator[Batch]:
+    @property
+    def labels(self) -> Tensor:
+        """[N] int64."""
+        return torch.from_numpy(self.files.labels).to(self.device)
+
+    def read(self, reading: Reading, following: Reading | None = None) -> Iterator[Batch]:
         """One batch for each list of positions; the processes begin with ``following`` meanwhile.
 
         Raises :class:`DataError` at an image that cannot be read.
@@ -159,10 +164,10 @@ class Loading:
             views = dict(zip(names, others, strict=True))
             yield Batch(image, self._moved(label), self._moved(some), views)
 
-    def in_order(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+    def batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
         """All images, not augmented, or those of one rank's batches."""
         rows = torch.split(torch.arange(len(self)), batch_size)[rank::world_size]
-        return self.batches(Reading(lambda: rows))
+        return self.read(Reading(lambda: rows))
 
     def _series(self, reading: Reading) -> Series[Part]:
         def parts() -> Iterator[Part]:

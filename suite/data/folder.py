@@ -73,9 +73,9 @@ def load_folder(config: DataConfig, root: Path, workers: int | None, cache: Path
     pool = Pool(decoder, cores() if workers is None else workers)
     evals: dict[str, EvalImages] = {}
     if "val" in config.eval_splits and len(validation.labels):
-        evals["val"] = FolderEval(Loading(validation, decoder, pool))
+        evals["val"] = Loading(validation, decoder, pool)
     if test is not None:
-        evals["test"] = FolderEval(Loading(test, decoder, pool))
+        evals["test"] = Loading(test, decoder, pool)
     return Dataset(
         name=config.name,
         num_classes=len(found[TRAIN].classes),
@@ -128,29 +128,6 @@ def readable(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class FolderEval:
-    """An evaluation split of image files."""
-
-    loading: Loading
-
-    def __len__(self) -> int:
-        return len(self.loading)
-
-    def to(self, device: torch.device) -> Self:
-        """The same split with its batches on ``device``."""
-        return replace(self, loading=self.loading.to(device))
-
-    @property
-    def labels(self) -> Tensor:
-        """[M] int64."""
-        return torch.from_numpy(self.loading.files.labels).to(self.loading.device)
-
-    def batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
-        """All images in order, or the batches of one rank."""
-        return self.loading.in_order(batch_size, rank, world_size)
-
-
-@dataclass(frozen=True)
 class FolderTrain:
     """A training split of image files."""
 
@@ -181,9 +158,9 @@ class FolderTrain:
         """Shuffled and augmented batches; a pure function of (seed, epoch) from any step on."""
         now = self._reading(seed, epoch, views, batch_size, first_step, rank, world_size)
         if epochs is None or epoch >= epochs:
-            return self.loading.batches(now)
+            return self.loading.read(now)
         following = self._reading(seed, epoch + 1, views, batch_size, 0, rank, world_size)
-        return self.loading.batches(now, following)
+        return self.loading.read(now, following)
 
     def _reading(self, seed: int, epoch: int, views: Sequence[str], *cut: int) -> Reading:
         """An epoch, cut into batches as :func:`rank_rows` does it."""
@@ -197,4 +174,4 @@ class FolderTrain:
 
     def plain(self, batch_size: int) -> Iterator[Batch]:
         """All images in the order of their index, not augmented."""
-        return self.loading.in_order(batch_size)
+        return self.loading.batches(batch_size)

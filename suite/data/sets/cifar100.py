@@ -25,11 +25,7 @@ SOURCE = Source(
     test_images=10_000,
     size=32,
     channels=3,
-    mean=(
-        0.5071,
-        0.4867,
-        0.4408,
-    ),  # RepDistiller dataset/cifar100.py; measured: 0.5071 0.4865 0.4409
+    mean=(0.5071, 0.4867, 0.4408),  # as RepDistiller; measured: 0.5071 0.4865 0.4409
     std=(0.2675, 0.2565, 0.2761),  # measured: 0.2673 0.2564 0.2762
     flip=True,
     read=read,

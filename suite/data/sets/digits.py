@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
-import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,13 +11,13 @@ import torch
 from torch import Tensor
 
 from suite.data.base import DataError
+from suite.data.checked import read_checked
 from suite.data.source import Source
 from suite.data.split import hold_out
 
 SHA256 = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"
 """Of the file's content."""
 TEST_IMAGES = 797  # a fixed stratified choice: scikit-learn ships no split
-_AGAIN = "Install scikit-learn again"
 
 
 def read(_: Path, train: bool) -> tuple[Tensor, Tensor]:
@@ -28,17 +25,9 @@ def read(_: Path, train: bool) -> tuple[Tensor, Tensor]:
     package = find_spec("sklearn")
     if package is None or package.origin is None:
         raise DataError("data set digits: it ships with scikit-learn, which is not installed")
-    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    try:
-        text = gzip.decompress(file.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"data set digits: {file} cannot be read: {error}. {_AGAIN}") from None
-    sha256 = hashlib.sha256(text).hexdigest()
-    if sha256 != SHA256:
-        raise DataError(
-            f"data set digits: {file} is damaged or another: the SHA-256 of its content is "
-            f"{sha256}, expected {SHA256}. {_AGAIN}"
-        )
+    folder = Path(package.origin).parent / "datasets" / "data"
+    again = "Install scikit-learn again"
+    text = read_checked("digits.csv.gz", (folder,), ("sha256", SHA256), again)
     table = np.loadtxt(io.BytesIO(text), dtype=np.uint8, delimiter=",")  # [1797, 64 pixels, digit]
     images = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = table[:, -1].astype(np.int64)

@@ -15,7 +15,7 @@ from torch import Tensor
 from suite import models
 from suite.config import RunConfig, Runtime, TeacherConfig
 from suite.data import Dataset
-from suite.data.arrays import VALUES_AT_ONCE, ArrayEval, ArrayTrain, Pixels
+from suite.data.arrays import VALUES_AT_ONCE, ArrayTrain, Pixels
 from suite.device.precision import Autocast
 from suite.interface.distiller import Batch
 from suite.interface.rng import seeded_globals
@@ -118,14 +118,14 @@ class DryRun:
 
     def evaluate(self, rows: int) -> None:
         """Look at so many images, with the teacher beside."""
-        images, teacher = ArrayEval(self._pixels(rows)), self._trainer.teacher
+        images, teacher = self._pixels(rows), self._trainer.teacher
         beside = teacher.model if teacher is not None and teacher.has_classifier else None
         evaluate.evaluate(self._ground.fabric, self._trainer.deployed, images, None, beside)
 
     def features(self, rows: int) -> Mapping[str, Tensor]:
         """What is kept of so many images at the end of the run."""
         step, teacher = self._trainer.step.eval(), self._trainer.teacher
-        images = ArrayEval(self._pixels(rows))
+        images = self._pixels(rows)
         with torch.no_grad():
             (batch,) = images.batches(rows)
             return features.of_batch(batch, step.student, teacher, step.distiller)

@@ -9,7 +9,7 @@ from torchvision import transforms
 from torchvision.transforms import functional
 
 from suite.data import arrays
-from suite.data.arrays import ArrayEval, ArrayTrain, Pixels, crop_and_flip
+from suite.data.arrays import ArrayTrain, Pixels, crop_and_flip
 
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 CPU = torch.device("cpu")
@@ -193,7 +193,7 @@ def test_plain_images_come_in_order_and_unchanged():
 
 
 def test_an_evaluation_split_comes_in_order_with_its_positions():
-    batches = list(ArrayEval(pixels(90)).to(CPU).batches(40))
+    batches = list(pixels(90).to(CPU).batches(40))
     assert [len(batch) for batch in batches] == [40, 40, 10]
     assert torch.cat([batch.index for batch in batches]).tolist() == list(range(90))
     assert batches[0].image.dtype == torch.float32

@@ -200,7 +200,7 @@ def test_real_cifar100_has_these_splits():
     assert data.image_shape == (3, 32, 32)
     assert len(data.train) == 45_000
     assert torch.bincount(data.train_labels).tolist() == [450] * 100
-    val, test = data.evals["val"].pixels, data.evals["test"].pixels
+    val, test = data.evals["val"], data.evals["test"]
     assert torch.bincount(val.labels).tolist() == [50] * 100
     assert torch.bincount(test.labels).tolist() == [100] * 100
     pinned = "d48d64f3b0537fa64ad9131242a0372fbfe57644fcb16c127124c402ceedb452"

@@ -99,7 +99,7 @@ def test_the_val_folder_is_the_test_split_and_part_of_train_validates(root):
 
 def test_training_and_validation_files_are_disjoint_and_no_test_file_is_among_them(root):
     data = open_folder(root)
-    train, val = (set(part.loading.files.paths) for part in (data.train, data.evals["val"]))
+    train, val = (set(part.files.paths) for part in (data.train.loading, data.evals["val"]))
     assert len(train) == 27
     assert not train & val
     assert all(b"/imagefolder/train/" in path for path in train | val)
@@ -125,7 +125,7 @@ def test_views_for_evaluation_are_those_of_torchvision(root):
     test = data.evals["test"]
     (batch,) = test.batches(10)
     for image, index in zip(batch.image, batch.index, strict=True):
-        file = test.loading.files.paths[index].decode()
+        file = test.files.paths[index].decode()
         torch.testing.assert_close(image, standard(Image.open(file)), rtol=0, atol=2e-6)
     assert batch.label.tolist() == [0, 0, 1, 1, 1, 2, 2]
 
@@ -319,15 +319,15 @@ def test_with_a_test_folder_the_validation_folder_validates(tmp_path):
         write_images(folder / split, {"ant": count, "bee": count})
 
     def files(split):
-        return {path.decode().split("imagefolder/")[1] for path in split.loading.files.paths}
+        return {path.decode().split("imagefolder/")[1] for path in split.files.paths}
 
     data = open_folder(tmp_path)
-    parts = (data.train, data.evals["val"], data.evals["test"])
+    parts = (data.train.loading, data.evals["val"], data.evals["test"])
     for part, split, count in zip(parts, ("train", "val", "test"), (12, 6, 4), strict=True):
         assert len(files(part)) == len(part) == count
         assert all(file.startswith(f"{split}/") for file in files(part))
     whole = open_folder(tmp_path, train_split="trainval")
-    assert files(whole.train) == files(data.train) | files(data.evals["val"])
+    assert files(whole.train.loading) == files(data.train.loading) | files(data.evals["val"])
     assert whole.train_labels.tolist() == [0] * 6 + [1] * 6 + [0] * 3 + [1] * 3
     assert tuple(whole.evals) == ("test",)
 
@@ -405,7 +405,7 @@ def test_tiny_imagenet_is_read_as_it_is_published(tiny_imagenet):
     assert data.class_names == ("n01443537", "n01629819")
     test = data.evals["test"]
     assert test.labels.tolist() == [0, 1, 1]
-    names = [path.decode().rpartition("/")[2] for path in test.loading.files.paths]
+    names = [path.decode().rpartition("/")[2] for path in test.files.paths]
     assert names == ["001.png", "000.png", "002.png"]
     assert len(data.train) + len(data.evals["val"]) == 12
     assert next(test.batches(3)).image.shape == (3, 3, 16, 16)

@@ -46,22 +46,23 @@ def test_digits_have_800_training_200_validation_and_797_test_images(digits):
 
 def test_the_splits_of_digits_are_these_for_ever(digits):
     assert digest(digits.train.pixels.images) == "33061001cee8839d"
-    assert digest(digits.evals["val"].pixels.images) == "9b232e060a767bfb"
-    assert digest(digits.evals["test"].pixels.images) == "64c4afd8c3ceb92f"
+    assert digest(digits.evals["val"].images) == "9b232e060a767bfb"
+    assert digest(digits.evals["test"].images) == "64c4afd8c3ceb92f"
 
 
 def test_the_splits_of_digits_are_stratified(digits):
-    for split, share in ((digits.train, 80), (digits.evals["val"], 20), (digits.evals["test"], 80)):
-        counts = torch.bincount(split.pixels.labels)
+    evals = digits.evals
+    for split, share in ((digits.train.pixels, 80), (evals["val"], 20), (evals["test"], 80)):
+        counts = torch.bincount(split.labels)
         assert (counts - share).abs().max() <= 3
 
 
 def test_the_splits_of_digits_are_disjoint_and_together_all_of_scikit_learns(digits):
     from sklearn.datasets import load_digits
 
-    parts = [digits.train, *digits.evals.values()]
-    images = torch.cat([part.pixels.images for part in parts]).flatten(1)
-    labels = torch.cat([part.pixels.labels for part in parts])
+    parts = [digits.train.pixels, *digits.evals.values()]
+    images = torch.cat([part.images for part in parts]).flatten(1)
+    labels = torch.cat([part.labels for part in parts])
     raw = load_digits()
     whole = (raw.data * 255 / 16).round().astype(int).tolist()
     found = zip(images.tolist(), labels.tolist(), strict=True)
@@ -77,7 +78,7 @@ def test_a_damaged_file_of_digits_is_one_clear_line(tmp_path, monkeypatch, damag
         file.write_bytes(content if damage == "other" else content[:-9])
     package = SimpleNamespace(origin=str(tmp_path / "sklearn" / "__init__.py"))
     monkeypatch.setattr("suite.data.sets.digits.find_spec", lambda _: package)
-    with pytest.raises(DataError, match=r"digits\.csv\.gz .*Install scikit-learn again") as caught:
+    with pytest.raises(DataError, match=r"digits\.csv\.gz: .*Install scikit-learn again") as caught:
         load(DataConfig(name="digits"), tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -159,7 +160,7 @@ def test_images_are_resized_once_and_smoothly(tmp_path):
     large = load(DataConfig(name="fake", image_size=24, augment="none"), tmp_path)
     own = load(DataConfig(name="fake", augment="none"), tmp_path)
     assert large.image_shape == (3, 24, 24)
-    assert large.evals["test"].pixels.images.shape == (200, 3, 24, 24)
+    assert large.evals["test"].images.shape == (200, 3, 24, 24)
     theirs = functional.resize(own.train.pixels.images, [24, 24], antialias=True)
     assert (large.train.pixels.images.int() - theirs.int()).abs().max() <= 1  # rounding
     assert load(DataConfig(name="fake", image_size=16), tmp_path).train.padding == 2
@@ -172,7 +173,7 @@ def test_fake_images_are_the_same_everywhere_and_learnable(tmp_path):
     means = torch.stack([images[labels == label].mean(0) for label in range(10)])
     test = data.evals["test"]
     nearest = torch.cdist(images_of(test).flatten(1), means.flatten(1)).argmin(1)
-    assert (nearest == test.pixels.labels).float().mean() > 0.9
+    assert (nearest == test.labels).float().mean() > 0.9
     assert digest(data.train.pixels.images) == "5d3af84a33b913ff"
 
 
