@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sweeps.plan.expand import Plan, expand
+from sweeps.plan.expand import expand
 from sweeps.plan.experiment import MOST_RUNS
+from sweeps.plan.runs import Plan
 
 EPOCHS = 20
 PROVENANCE = {"source_sha256": "a" * 64, "finished": "2026-01-01T00:00:00+00:00"}

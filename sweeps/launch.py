@@ -20,8 +20,9 @@ from sweeps import executors, preview
 from sweeps.executors.base import Executor, ExecutorOptions, Workers
 from sweeps.plan import other_code
 from sweeps.plan.damaged_files import forget_failures, mend
-from sweeps.plan.expand import Plan, expand
+from sweeps.plan.expand import expand
 from sweeps.plan.retrain import set_aside
+from sweeps.plan.runs import Plan
 from sweeps.slurm import jobs
 from sweeps.watch.board import Board
 from sweeps.watch.view import View

@@ -16,7 +16,7 @@ from bench.registry import Figure, Settings
 from bench.timing import once
 from suite.store.record import RunDirectory
 from suite.train.features import CHANGING, IMAGES, epochs_to_keep
-from sweeps.plan.expand import Plan
+from sweeps.plan.runs import Plan
 
 RUNS, WIDTH, CLASSES, STEPS, KEPT = 1000, 64, 100, 5, 6
 

@@ -28,11 +28,9 @@ from sweeps.plan.experiment import (
     Recipe,
     load_recipe,
 )
-from sweeps.plan.manifest import manifest_path as manifest_path
 from sweeps.plan.manifest import stem, tokens
 from sweeps.plan.networks import Team
-from sweeps.plan.runs import Plan as Plan
-from sweeps.plan.runs import Planned as Planned
+from sweeps.plan.runs import Plan, Planned
 from sweeps.plan.tuned import Tuned
 from sweeps.plan.tuned import read as read_tuned
 

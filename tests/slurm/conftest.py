@@ -91,7 +91,7 @@ class Sweep:
     def unbroken(self, settings=SETTINGS):
         """Run id -> weights, trained beside in one process without any interruption."""
         beside = Sweep(self.cluster.parent / "unbroken")
-        beside.train(settings, executor="debug")
+        beside.train(settings, executor="in_process")
         return beside.hashes()
 
     def release_requeued(self):

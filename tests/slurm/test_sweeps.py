@@ -227,7 +227,7 @@ def test_two_nodes_train_together_what_one_process_trains(sweep, tmp_path):
     assert nodes == {"2", "1"}  # the report's job needs one
     (tmp_path / "alone").mkdir()
     alone = type(sweep)(tmp_path / "alone")
-    alone.train(settings, executor="debug")
+    alone.train(settings, executor="in_process")
     assert len(sweep.hashes()) == len(alone.hashes()) == 3
     for path in alone.root.rglob("weights.safetensors"):
         one, two = load_file(path), load_file(sweep.root / path.relative_to(alone.root))

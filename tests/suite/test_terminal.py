@@ -32,7 +32,7 @@ def test_sweep_status_and_report_print_a_label_that_looks_like_markup(
 ):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("suite.cli.app.console", terminal())  # it read the width when it was made
-    status, out = sweep(capsys, tmp_path, "--executor", "debug", "--dry-run")
+    status, out = sweep(capsys, tmp_path, "--executor", "in_process", "--dry-run")
     assert status == 0
     assert LABEL in out
     status, out = sweep(capsys, tmp_path, "--executor", "local", "--jobs", "1")
@@ -59,7 +59,7 @@ def test_a_sweep_prints_a_failure_that_looks_like_markup(capsys, tmp_path, monke
         raise ValueError("lost [/blue] :smile:")
 
     monkeypatch.setattr("suite.train.run.Ground.of", fails)
-    _, out = sweep(capsys, tmp_path, "--executor", "debug", "--no-report")
+    _, out = sweep(capsys, tmp_path, "--executor", "in_process", "--no-report")
     assert "failed: lost [/blue] :smile:" in out
 
 
@@ -76,7 +76,7 @@ def test_a_search_prints_a_reason_that_looks_like_markup(capsys, tmp_path, monke
     monkeypatch.setattr("sweeps.search.launch._check_pairs", lambda *_: None)
     monkeypatch.setattr("sweeps.search.driver.Driver._teachers", lambda _: {})
     _, out = printed(
-        capsys, "search", path, "--runs-root", tmp_path, "--executor", "debug",
+        capsys, "search", path, "--runs-root", tmp_path, "--executor", "in_process",
         "--tracker", "none", "--no-report", "--tuned", tmp_path / "tuned",
     )  # fmt: skip
     assert "trial 0: failed storage [/blue] :smile:" in out

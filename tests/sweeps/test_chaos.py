@@ -90,7 +90,7 @@ def test_thirty_random_kills_change_nothing(tmp_path):
     assert results(root) == first  # every run ended once
 
     calm = tmp_path / "calm"
-    start(calm, executor="debug").communicate()
+    start(calm, executor="in_process").communicate()
     assert rows(root) == rows(calm)
     assert [row["epoch"] for row in next(iter(rows(root).values()))] == list(range(1, EPOCHS + 1))
     unbroken = {run: it["weights_sha256"] for run, it in results(calm).items()}

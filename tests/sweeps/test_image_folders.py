@@ -187,7 +187,7 @@ def swept(place):
     manifests = []
     for root in ("first", "second"):
         where = ("--runs-root", place / "runs", "--data-root", place / root)
-        how = ("--executor", "debug", "--no-report", "--tracker", "none", "--workers", 0)
+        how = ("--executor", "in_process", "--no-report", "--tracker", "none", "--workers", 0)
         assert command("sweep", place / "birds.yaml", *where, *how, "--threads", 1) == 0
         kept = place / "runs" / "birds" / f"manifest-{root}.json"
         shutil.copy(place / "runs" / "birds" / "manifest.json", kept)

@@ -57,7 +57,7 @@ def wait_for_rows(root, process, rows):
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     root = tmp_path_factory.mktemp("unbroken") / "runs"
-    status, out = finish(start(root, "debug"))
+    status, out = finish(start(root, "in_process"))
     assert status == 0, out
     return results(root)
 
@@ -93,6 +93,6 @@ def test_an_interrupted_sweep_leaves_cleanly_and_goes_on_at_the_next_call(tmp_pa
     assert folders
     assert {path.stat().st_mode & 0o777 for path in [root / "jobs", *folders]} == {0o700}
     assert not [path for path in folders if "%" in path.name]
-    status, out = finish(start(root, "debug"))
+    status, out = finish(start(root, "in_process"))
     assert status == 0, out
     assert results(root) == unbroken

@@ -12,7 +12,7 @@ TINY = "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=64 epochs
 
 
 def sweep(capsys, root, settings, *more):
-    common = ("--runs-root", root, "--executor", "debug", "--no-report", "--tracker", "none")
+    common = ("--runs-root", root, "--executor", "in_process", "--no-report", "--tracker", "none")
     return run(capsys, "sweep", "dskd_digits", "--set", settings, *common, *more)
 
 
@@ -147,7 +147,7 @@ def test_a_students_checkpoint_is_refused_instead_of_ignored(capsys, tmp_path):
         "recipe: digits\npairs: [cifar_resnet20/cifar_resnet8]\nmethods: [kd]\nseeds: [0]\n"
         "models: {cifar_resnet8: {checkpoint: student.pth}}\n"
     )
-    status, _, err = run(capsys, "sweep", path, "--runs-root", tmp_path, "--executor", "debug")
+    status, _, err = run(capsys, "sweep", path, "--runs-root", tmp_path, "--executor", "in_process")
     assert status == 2
     assert "models.cifar_resnet8: pretrained and checkpoint are for teachers" in err
 
@@ -158,7 +158,15 @@ def test_a_teachers_missing_file_is_told_before_anything_is_trained(capsys, tmp_
         "recipe: digits\npairs: [cifar_resnet20/cifar_resnet8]\nmethods: [kd]\nseeds: [0, 1]\n"
         f"models: {{cifar_resnet20: {{checkpoint: {tmp_path}/none.pth}}}}\n"
     )
-    places = ("--runs-root", tmp_path, "--executor", "debug", "--tracker", "none", "--no-report")
+    places = (
+        "--runs-root",
+        tmp_path,
+        "--executor",
+        "in_process",
+        "--tracker",
+        "none",
+        "--no-report",
+    )
     status, out, _ = run(capsys, "sweep", path, *places)
     assert status == 2
     assert f"teacher cifar_resnet20: {tmp_path}/none.pth, not trained here" in out

@@ -30,7 +30,7 @@ def command(capsys, *arguments):
 
 def sweep(capsys, root):
     fixed = ("--tracker=none", "--accelerator=cpu", "--workers=0", "--feature-epochs=0")
-    where = ("--runs-root", root, "--executor=debug", "--no-report")
+    where = ("--runs-root", root, "--executor=in_process", "--no-report")
     return command(capsys, "sweep", "dskd_digits", "--set", SETTINGS, *where, *fixed)
 
 
@@ -56,7 +56,8 @@ def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("finished")
     with pytest.raises(SystemExit) as end:
         main([
-            "sweep", "dskd_digits", "--set", SETTINGS, "--runs-root", str(root), "--executor=debug",
+            "sweep", "dskd_digits", "--set", SETTINGS, "--runs-root", str(root),
+            "--executor=in_process",
             "--no-report", "--tracker=none", "--accelerator=cpu", "--workers=0",
             "--feature-epochs=0",
         ])  # fmt: skip

@@ -8,8 +8,9 @@ import pytest
 from suite.config import ConfigError
 from suite.interface.errors import UserError
 from sweeps.plan import files
-from sweeps.plan.expand import expand, expand_content, manifest_path
+from sweeps.plan.expand import expand, expand_content
 from sweeps.plan.experiment import load_recipe
+from sweeps.plan.manifest import manifest_path
 
 EXPERIMENT = """\
 # A note that

@@ -12,7 +12,7 @@ TINY = "pairs=[cifar_resnet8/cifar_resnet8] data.name=fake train_limit=64 epochs
 
 def sweep(capsys, root):
     command = ["sweep", "dskd_digits", "--set", f"{TINY} methods=[scratch,kd]", "--no-report"]
-    where = ["--runs-root", str(root), "--executor", "debug", "--tracker", "none"]
+    where = ["--runs-root", str(root), "--executor", "in_process", "--tracker", "none"]
     with pytest.raises(SystemExit) as end:
         main([*command, *where])
     assert not end.value.code

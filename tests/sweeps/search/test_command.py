@@ -92,7 +92,7 @@ def test_it_leaves_settings_record_and_report(searched):
 
 def test_a_further_call_goes_on_with_the_study(searched):
     path, root, _ = searched
-    status, out = finish(start(path, root, "--executor=debug", f"--trials={TRIALS + 1}"))
+    status, out = finish(start(path, root, "--executor=in_process", f"--trials={TRIALS + 1}"))
     assert status == 0, out
     assert f"{TRIALS} trials before" in out
     record = json.loads((root / "runs" / "quick" / "search.json").read_text())

@@ -71,4 +71,4 @@ def test_a_second_driver_is_refused(tmp_path):
     path = simulated.write_search(tmp_path)
     root = tmp_path / "runs"
     with acquire(root / load(path).name), pytest.raises(UserError, match="one driver at a time"):
-        search(path, (), simulated.runtime_of(root), SearchOptions(executor="debug"))
+        search(path, (), simulated.runtime_of(root), SearchOptions(executor="in_process"))

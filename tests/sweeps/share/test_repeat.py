@@ -27,7 +27,7 @@ def exported(tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
     fixed = ("--tracker=none", "--accelerator=cpu", "--workers=0", "--no-report")
     for words in (
-        ("sweep", "dskd_digits", "--set", SETTINGS, "--executor=debug", *fixed),
+        ("sweep", "dskd_digits", "--set", SETTINGS, "--executor=in_process", *fixed),
         ("export", "dskd_digits", "--out", f"{root}/all.zip"),
     ):
         try:

@@ -134,7 +134,7 @@ def test_merged_runs_are_finished_for_a_sweep_and_stand_in_its_report(
     origin = json.loads((root / "tiny" / KD / "origin.json").read_text())
     assert (origin["from"], origin["origin"]) == ("my.zip", "Jo's cluster")
     before = files_of(root)
-    words = ("sweep", store.parent / "tiny.yaml", "--executor=debug", "--no-report")
+    words = ("sweep", store.parent / "tiny.yaml", "--executor=in_process", "--no-report")
     status, told = command(capsys, *words, "--tracker=none", "--runs-root", root)
     assert status == 0
     assert "3 runs, 3 finished before" in told
@@ -153,7 +153,7 @@ def test_a_teacher_without_weights_is_trained_again_and_that_is_told(
 ):
     root = tmp_path / "elsewhere"
     merge(capsys, root, export())
-    words = ("sweep", store.parent / "tiny.yaml", "--executor=debug", "--no-report")
+    words = ("sweep", store.parent / "tiny.yaml", "--executor=in_process", "--no-report")
     more = ("--set", "seeds=[1] methods=[kd]", "--tracker=none", "--runs-root", root)
     told = command(capsys, *words, *more)[1]
     assert "its weights are not here" in told.replace("\n", " ")
