@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -41,6 +42,14 @@ class Grown(Closed):
         fields = type(self).model_fields
         absent = [name for name in self.younger if getattr(self, name) == fields[name].default]
         return {name: value for name, value in values.items() if name not in absent}
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Named = Annotated[Model, BeforeValidator(_named)]
+"""What may be given by its name alone."""
 
 
 def parse(model: type[Model], values: Any, where: str) -> Model:

@@ -12,13 +12,14 @@ from suite.config.networks import (
     StudentConfig,
     TeacherConfig,
 )
-from suite.config.run import MethodSpec, RunConfig, RunSpec
+from suite.config.run import SECTIONS, MethodSpec, RunConfig, RunSpec
 from suite.config.runtime import Determinism, Runtime
 from suite.config.training import DOT_NAME, OptimizerConfig, Precision, ScheduleConfig, TrainConfig
-from suite.config_base import Closed, ConfigError, parse
+from suite.config_base import Closed, ConfigError, Named, parse
 
 __all__ = [
     "DOT_NAME",
+    "SECTIONS",
     "Closed",
     "Columns",
     "ConfigError",
@@ -28,6 +29,7 @@ __all__ = [
     "InitialWeights",
     "MethodSpec",
     "ModelConfig",
+    "Named",
     "Normalisation",
     "OptimizerConfig",
     "Precision",

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from suite import methods
 from suite.config.data import DataConfig
 from suite.config.networks import StudentConfig, TeacherConfig
 from suite.config.training import DOT_NAME, OptimizerConfig, ScheduleConfig, TrainConfig
-from suite.config_base import Closed
+from suite.config_base import Closed, Named
 from suite.names import TEACHERS, experiment_name, run_id_of
+
+SECTIONS: Mapping[str, type[Closed]] = {
+    "data": DataConfig,
+    "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
+    "train": TrainConfig,
+}
+"""Of a run: what recipes set."""
 
 
 class MethodSpec(Closed):
@@ -34,16 +43,11 @@ class RunConfig(Closed):
     data: DataConfig
     student: StudentConfig
     teacher: TeacherConfig | None = None
-    method: MethodSpec
+    method: Named[MethodSpec]
     optimizer: OptimizerConfig
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig
     seed: int = Field(0, ge=0)
-
-    @field_validator("method", mode="before")
-    @classmethod
-    def _by_name(cls, value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _teacher_if_used(self) -> Self:

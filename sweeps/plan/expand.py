@@ -14,20 +14,13 @@ from itertools import chain
 from typing import Any
 
 from suite import data, methods
-from suite.config import Columns, ConfigError, RunSpec, Runtime, parse
+from suite.config import SECTIONS, Columns, ConfigError, RunSpec, Runtime, parse
 from suite.interface.errors import UserError, brief, listed
 from suite.methods.combine import LABEL_WEIGHT
 from suite.models import check_name
 from suite.names import TEACHERS
 from sweeps.plan import files, networks, overrides
-from sweeps.plan.experiment import (
-    SECTIONS,
-    Experiment,
-    MethodEntry,
-    ModelEntry,
-    Recipe,
-    load_recipe,
-)
+from sweeps.plan.experiment import Experiment, MethodEntry, ModelEntry, Recipe, load_recipe
 from sweeps.plan.manifest import stem, tokens
 from sweeps.plan.networks import Team
 from sweeps.plan.runs import Plan, Planned

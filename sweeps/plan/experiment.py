@@ -9,13 +9,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from suite.config import Closed, ConfigError, Normalisation, parse
+from suite.config import SECTIONS, Closed, ConfigError, Named, Normalisation, parse
 from suite.interface.errors import brief, shortened
 from sweeps.plan import files
 
 Section = dict[str, Any]
 Images = Literal["validation", "test", "published"]
-SECTIONS = ("data", "optimizer", "schedule", "train")
 MOST_RUNS = 10_000
 """Of one experiment: ten times the largest table that the field prints (13 pairs, 16 methods, 5
 seeds); this many are laid out in half a minute."""
@@ -48,7 +47,7 @@ class ModelEntry(Closed):
     teacher: str | None = None
     """As a teacher: it is itself taught by this network, another of ``models`` or a timm name (a
     teacher assistant)."""
-    method: TaughtBy = TaughtBy(name="kd")
+    method: Named[TaughtBy] = TaughtBy(name="kd")
     """With ``teacher``: how it is taught; a name, or a name with options."""
     normalisation: Literal["data", "network"] | Normalisation | None = None
     """What the network sees its images normalised with: as the data set is (``data``), as timm's
@@ -62,11 +61,6 @@ class ModelEntry(Closed):
     """Fields of the section."""
     train: Section = {}
     """Fields of the section."""
-
-    @field_validator("method", mode="before")
-    @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _ensemble_alone(self) -> Self:

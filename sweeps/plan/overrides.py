@@ -11,19 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from suite import methods
-from suite.config import ConfigError, DataConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from suite.config import SECTIONS, ConfigError
 from suite.interface.errors import brief, listed, shortened, unknown
 from suite.yaml_input import load
 from sweeps.plan.experiment import Experiment
 from sweeps.plan.files import merge
 from sweeps.plan.manifest import tokens
 
-FIELDS = {
-    "data": set(DataConfig.model_fields),
-    "optimizer": set(OptimizerConfig.model_fields),
-    "schedule": set(ScheduleConfig.model_fields),
-    "train": set(TrainConfig.model_fields),
-}
+FIELDS = {section: set(model.model_fields) for section, model in SECTIONS.items()}
 
 
 def read(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from suite.config import DataConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from suite.config import SECTIONS
 from sweeps.plan.experiment import Experiment, MethodEntry, ModelEntry, Recipe
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "experiments.md"
@@ -23,10 +23,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "An entry of `methods`": MethodEntry,
     "An entry of `models`": ModelEntry,
     "A recipe": Recipe,
-    "Section `data`": DataConfig,
-    "Section `optimizer`": OptimizerConfig,
-    "Section `schedule`": ScheduleConfig,
-    "Section `train`": TrainConfig,
+    **{f"Section `{name}`": model for name, model in SECTIONS.items()},
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from suite.config import Closed
+from suite.config import Closed, Named
 from sweeps.plan.experiment import Sections
 from sweeps.search.space import TUNABLE
 
@@ -90,14 +90,9 @@ class Search(Sections):
     seeds: list[int] = Field([1000], min_length=1)
     """Other seeds than the table's, so that the choice does not lean on its luck."""
     budget: Budget
-    sampler: Sampler = Sampler()
-    pruner: Pruner = Pruner()
+    sampler: Named[Sampler] = Sampler()
+    pruner: Named[Pruner] = Pruner()
     objective: Objective = Objective()
-
-    @field_validator("sampler", "pruner", mode="before")
-    @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @field_validator("seeds")
     @classmethod

@@ -23,16 +23,12 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from suite import methods
-from suite.config import Closed, OptimizerConfig, ScheduleConfig, TrainConfig
+from suite.config import SECTIONS
 from suite.interface.errors import UserError, brief, unknown
 from suite.methods.combine import LABEL_WEIGHT
 
 TUNABLE = "tunable"
-SECTIONS: Mapping[str, type[Closed]] = {
-    "optimizer": OptimizerConfig,
-    "schedule": ScheduleConfig,
-    "train": TrainConfig,
-}
+SEARCHED = {section: model for section, model in SECTIONS.items() if section != "data"}
 FIXED = {"train.epochs", "train.eval_every"}
 """A trial's length is the search's own business: pruning compares trials epoch by epoch."""
 RANGE_KEYS = {"low", "high", "log", "step"}
@@ -68,7 +64,7 @@ def fields(params: Mapping[str, Any]) -> dict[str, Any]:
 def place(name: str) -> tuple[str, ...]:
     """The keys that lead to a parameter, as :func:`fields` nests it."""
     path = tuple(name.split(".", 1))
-    return path if len(path) == 2 and path[0] in SECTIONS else ("options", *path)
+    return path if len(path) == 2 and path[0] in SEARCHED else ("options", *path)
 
 
 def read(method: str, wanted: Any, faults: list[str]) -> Space:
@@ -132,12 +128,12 @@ def _field(method: str, name: str) -> FieldInfo:
     """The option of the method, or the field of the run, called ``name``."""
     section, dot, key = name.partition(".")
     parts = method.split("+")
-    if dot and section in SECTIONS and name not in FIXED:
-        options, kind = SECTIONS[section].model_fields, f"field of {section}"
+    if dot and section in SEARCHED and name not in FIXED:
+        options, kind = SEARCHED[section].model_fields, f"field of {section}"
     elif dot and len(parts) > 1 and section in parts:
         options, kind = methods.find(section).Config.model_fields, f"option of {section}"
     elif dot:
-        raise SpaceFaults(f"only {', '.join(SECTIONS)} can be searched, without {_listed(FIXED)}")
+        raise SpaceFaults(f"only {', '.join(SEARCHED)} can be searched, without {_listed(FIXED)}")
     elif len(parts) > 1:
         raise SpaceFaults(f"name the part: {', '.join(f'{part}.{name}' for part in parts)}")
     else:
