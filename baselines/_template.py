@@ -50,6 +50,7 @@ class Template(Distiller):
         arxiv="2601.00000",
     )
     reads = Reads.FEATURES
+    taps = ("pooled",)  # what `losses` reads of both networks
     Config = TemplateConfig
     config: TemplateConfig
 
@@ -62,14 +63,6 @@ class Template(Distiller):
             teacher.shapes["pooled"],
         )
         self.embed = nn.Linear(student_width, teacher_width)
-
-    def student_taps(self) -> tuple[str, ...]:
-        """What :meth:`losses` reads of the student."""
-        return ("pooled",)
-
-    def teacher_taps(self) -> tuple[str, ...]:
-        """What :meth:`losses` reads of the teacher."""
-        return ("pooled",)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress

@@ -215,6 +215,7 @@ class CRD(Distiller):
         arxiv="1910.10699",
     )
     reads = Reads.FEATURES
+    taps = ("pooled",)
     Config = CRDConfig
     config: CRDConfig
     student_bank: Tensor  # [N, D]
@@ -242,14 +243,6 @@ class CRD(Distiller):
         """Two banks, and two whole numbers an image to draw negatives by."""
         number = torch.finfo(getattr(torch, config.bank_dtype)).bits // 8
         return train_size * 2 * (config.feature_dim * number + torch.int64.itemsize)
-
-    def student_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
-
-    def teacher_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress

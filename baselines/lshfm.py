@@ -116,6 +116,7 @@ class LSHFM(Distiller):
         year=2022,
         arxiv="2011.01424",
     )
+    taps = ("pooled",)
     Config = LSHFMConfig
     config: LSHFMConfig
 
@@ -141,14 +142,6 @@ class LSHFM(Distiller):
         selects = config.variant.endswith("_s")
         more = selects or config.kd_weight > 0 or config.hash_std == "classifier"
         return Reads.FEATURES | (Reads.LOGITS if more else Reads(0))
-
-    def student_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
-
-    def teacher_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress

@@ -56,16 +56,9 @@ class PKT(Distiller):
         arxiv="1803.10837",
     )
     reads = Reads.FEATURES
+    taps = ("pooled",)
     Config = PKTConfig
     config: PKTConfig
-
-    def student_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
-
-    def teacher_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress

@@ -71,16 +71,9 @@ class RKD(Distiller):
         arxiv="1904.05068",
     )
     reads = Reads.FEATURES
+    taps = ("pooled",)
     Config = RKDConfig
     config: RKDConfig
-
-    def student_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
-
-    def teacher_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress

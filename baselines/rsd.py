@@ -87,6 +87,7 @@ class RSD(Distiller):
         arxiv="2507.21844",
     )
     reads = Reads.FEATURES
+    taps = ("pooled",)
     Config = RSDConfig
     config: RSDConfig
 
@@ -97,14 +98,6 @@ class RSD(Distiller):
             setup.require_teacher().shapes["pooled"],
         )
         self.projector = Projector(own, width, config.expansion)
-
-    def student_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
-
-    def teacher_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress

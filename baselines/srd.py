@@ -93,6 +93,7 @@ class SRD(Distiller):
         year=2024,
         arxiv="2303.11098",
     )
+    taps = ("pooled",)
     Config = SRDConfig
     config: SRDConfig
 
@@ -108,14 +109,6 @@ class SRD(Distiller):
     def reads_with(cls, config: SRDConfig) -> Reads:
         """Features, and logits for ``kd``."""
         return Reads.FEATURES | (Reads.LOGITS if config.kd_weight > 0 else Reads(0))
-
-    def student_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
-
-    def teacher_taps(self) -> tuple[str, ...]:
-        """The pooled feature."""
-        return ("pooled",)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress

@@ -144,6 +144,7 @@ class VkD(Distiller):
         year=2024,
         arxiv="2403.06213",
     )
+    taps = ("map",)
     Config = VkDConfig
     config: VkDConfig
 
@@ -157,14 +158,6 @@ class VkD(Distiller):
     def reads_with(cls, config: VkDConfig) -> Reads:
         """Features, and logits for ``kd``."""
         return Reads.FEATURES | (Reads.LOGITS if config.kd_weight > 0 else Reads(0))
-
-    def student_taps(self) -> tuple[str, ...]:
-        """The last map; of a ViT its patches."""
-        return ("map",)
-
-    def teacher_taps(self) -> tuple[str, ...]:
-        """The same of the teacher."""
-        return ("map",)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress

@@ -117,6 +117,7 @@ class WKDF(Distiller):
         arxiv="2412.08139",
     )
     reads = Reads.FEATURES
+    taps = ("map",)
     Config = WKDFConfig
     config: WKDFConfig
 
@@ -132,14 +133,6 @@ class WKDF(Distiller):
         if not bottleneck and self.projector.pool_to is None:
             compared = list(theirs[1:])
         cells(compared[0], compared[1], config.grid)
-
-    def student_taps(self) -> tuple[str, ...]:
-        """The last map."""
-        return ("map",)
-
-    def teacher_taps(self) -> tuple[str, ...]:
-        """The last map."""
-        return ("map",)
 
     def losses(
         self, batch: Batch, student: Outputs, teacher: Outputs, progress: Progress

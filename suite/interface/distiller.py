@@ -189,6 +189,8 @@ class Distiller(nn.Module, ABC):
     paper: ClassVar[Paper | None]
     """Where the method comes from; None for none."""
     uses_teacher: ClassVar[bool] = True
+    taps: ClassVar[tuple[str, ...]] = ()
+    """Names of the inner activations that :meth:`losses` reads of both networks."""
     reads: ClassVar[Reads] = Reads.LOGITS | Reads.FEATURES
     """What it reads of the teacher; it is refused teachers that lack it. Where the options decide,
     see :meth:`reads_with`."""
@@ -230,12 +232,12 @@ class Distiller(nn.Module, ABC):
         return cls.reads
 
     def student_taps(self) -> tuple[str, ...]:
-        """Names of the student's inner activations that :meth:`losses` reads."""
-        return ()
+        """Names of the student's inner activations that :meth:`losses` reads; :attr:`taps`."""
+        return self.taps
 
     def teacher_taps(self) -> tuple[str, ...]:
-        """Names of the teacher's inner activations that :meth:`losses` reads."""
-        return ()
+        """Names of the teacher's inner activations that :meth:`losses` reads; :attr:`taps`."""
+        return self.taps
 
     def views(self) -> tuple[str, ...]:
         """Names of the further views of each image that :meth:`losses` reads beside the first.
