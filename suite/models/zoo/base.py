@@ -20,8 +20,9 @@ MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # CIFAR-100, as 
 class CifarNet(nn.Module):
     """A chain of stages, a closing layer, global average pooling and a linear classifier.
 
-    Subclasses set the stages as attributes and call :meth:`finish`. ``feature_info`` lists the
-    stages in the order of RepDistiller's feature list (its stem first, where it has one).
+    Subclasses set the stages as attributes and call :meth:`finish`; what timm says of the ``task``
+    they hand over. ``feature_info`` lists the stages in the order of RepDistiller's feature list
+    (its stem first, where it has one).
     """
 
     pretrained_cfg: dict[str, Any]
@@ -30,7 +31,11 @@ class CifarNet(nn.Module):
     """Patterns of RepDistiller's and mdistiller's parameter names -> ours, applied in order."""
 
     def __init__(
-        self, num_classes: int, in_chans: int, drop_rate: float = 0.0, global_pool: str = "avg"
+        self,
+        num_classes: int = 100,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        global_pool: str = "avg",
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -128,14 +133,14 @@ class CifarNet(nn.Module):
 
 
 def register(name: str, build: Callable[..., CifarNet]) -> None:
-    """Make ``timm.create_model(name)`` call ``build(num_classes=, in_chans=, **options)``."""
+    """Make ``timm.create_model(name)`` call ``build(**options)``."""
 
     def entry(pretrained: bool = False, **options: Any) -> CifarNet:
         if pretrained:
             raise ValueError(f"{name} has no pretrained weights: train it with this suite")
         ignored = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
         for_network = {key: value for key, value in options.items() if key not in ignored}
-        return build(**{"num_classes": 100, "in_chans": 3, **for_network})
+        return build(**for_network)
 
     entry.__name__ = entry.__qualname__ = name
     entry.__module__ = getattr(build, "func", build).__module__  # a partial has none of its own

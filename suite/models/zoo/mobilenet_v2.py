@@ -6,6 +6,8 @@ the seven groups of inverted residuals, and a closing convolution of 1,280 chann
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from suite.models.zoo.base import CifarNet, init_normal_fan_out, register
@@ -66,17 +68,10 @@ class CifarMobileNetV2(CifarNet):
         **CifarNet.reference_names,
     }
 
-    def __init__(
-        self,
-        width: float = 0.5,
-        num_classes: int = 100,
-        in_chans: int = 3,
-        drop_rate: float = 0.0,
-        global_pool: str = "avg",
-    ) -> None:
-        super().__init__(num_classes, in_chans, drop_rate, global_pool)
+    def __init__(self, width: float = 0.5, **task: Any) -> None:
+        super().__init__(**task)
         channels, reduction = int(32 * width), 2
-        self.stem = nn.Sequential(*_conv_bn(in_chans, channels, 3, stride=2), nn.ReLU())
+        self.stem = nn.Sequential(*_conv_bn(self.in_chans, channels, 3, stride=2), nn.ReLU())
         stages = [("stem", channels, reduction)]
         for number, rows in enumerate(STAGES, start=1):
             groups = []

@@ -69,18 +69,15 @@ class CifarResNet(CifarNet):
     def __init__(
         self,
         blocks: Sequence[int],
-        num_classes: int = 100,
-        in_chans: int = 3,
         widths: Sequence[int] = WIDTHS,
-        drop_rate: float = 0.0,
-        global_pool: str = "avg",
         block: Any = BasicBlock,
+        **task: Any,
     ) -> None:
-        super().__init__(num_classes, in_chans, drop_rate, global_pool)
+        super().__init__(**task)
         if len(widths) != len(blocks) + 1:
             raise ValueError(f"widths {widths}: must be {len(blocks) + 1} numbers")
         stem, *rest = widths
-        self.stem = nn.Sequential(conv3x3(in_chans, stem), nn.BatchNorm2d(stem), nn.ReLU())
+        self.stem = nn.Sequential(conv3x3(self.in_chans, stem), nn.BatchNorm2d(stem), nn.ReLU())
         stages, channels = [("stem", stem, 1)], stem
         for number, (width, count) in enumerate(zip(rest, blocks, strict=True), start=1):
             stride, inside = 1 if number == 1 else 2, width * block.expansion

@@ -6,6 +6,8 @@ ReLU follows the depthwise convolution, as in RepDistiller.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -59,15 +61,9 @@ class CifarShuffleNetV1(CifarNet):
         **CifarNet.reference_names,
     }
 
-    def __init__(
-        self,
-        num_classes: int = 100,
-        in_chans: int = 3,
-        drop_rate: float = 0.0,
-        global_pool: str = "avg",
-    ) -> None:
-        super().__init__(num_classes, in_chans, drop_rate, global_pool)
-        convolution = nn.Conv2d(in_chans, STEM, 1, bias=False)
+    def __init__(self, **task: Any) -> None:
+        super().__init__(**task)
+        convolution = nn.Conv2d(self.in_chans, STEM, 1, bias=False)
         self.stem = nn.Sequential(convolution, nn.BatchNorm2d(STEM), nn.ReLU())
         stages, channels = [("stem", STEM, 1)], STEM
         for number, (width, count) in enumerate(zip(WIDTHS, BLOCKS, strict=True), start=1):

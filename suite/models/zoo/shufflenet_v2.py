@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,17 +78,10 @@ class CifarShuffleNetV2(CifarNet):
         **CifarNet.reference_names,
     }
 
-    def __init__(
-        self,
-        widths: Sequence[int] = WIDTHS,
-        num_classes: int = 100,
-        in_chans: int = 3,
-        drop_rate: float = 0.0,
-        global_pool: str = "avg",
-    ) -> None:
-        super().__init__(num_classes, in_chans, drop_rate, global_pool)
+    def __init__(self, widths: Sequence[int] = WIDTHS, **task: Any) -> None:
+        super().__init__(**task)
         *inner, last = widths
-        self.stem = nn.Sequential(_pointwise(in_chans, STEM), nn.BatchNorm2d(STEM), nn.ReLU())
+        self.stem = nn.Sequential(_pointwise(self.in_chans, STEM), nn.BatchNorm2d(STEM), nn.ReLU())
         stages, channels = [("stem", STEM, 1)], STEM
         for number, (width, count) in enumerate(zip(inner, BLOCKS, strict=True), start=1):
             units = [DownUnit(channels, width), *(SplitUnit(width) for _ in range(count))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -26,18 +27,12 @@ class CifarVGG(CifarNet):
     reference_names = {r"^(block\d)\.": r"\1.layers.", **CifarNet.reference_names}
 
     def __init__(
-        self,
-        convolutions: Sequence[int],
-        num_classes: int = 100,
-        in_chans: int = 3,
-        drop_rate: float = 0.0,
-        global_pool: str = "avg",
-        widths: Sequence[int] = WIDTHS,
+        self, convolutions: Sequence[int], widths: Sequence[int] = WIDTHS, **task: Any
     ) -> None:
         if len(widths) != len(WIDTHS):
             raise ValueError(f"widths {list(widths)}: one for each of the {len(WIDTHS)} blocks")
-        super().__init__(num_classes, in_chans, drop_rate, global_pool)
-        stages, channels = [], in_chans
+        super().__init__(**task)
+        stages, channels = [], self.in_chans
         for number, (count, width) in enumerate(zip(convolutions, widths, strict=True)):
             halves = number in (1, 2, 3)
             parts: OrderedDict[str, nn.Module] = OrderedDict()

@@ -7,6 +7,7 @@ before batch normalisation, as in RepDistiller's feature list; the pooled map co
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -45,20 +46,12 @@ class CifarWideResNet(CifarNet):
         **CifarNet.reference_names,
     }
 
-    def __init__(
-        self,
-        depth: int,
-        widen: int,
-        num_classes: int = 100,
-        in_chans: int = 3,
-        drop_rate: float = 0.0,
-        global_pool: str = "avg",
-    ) -> None:
-        super().__init__(num_classes, in_chans, drop_rate, global_pool)
+    def __init__(self, depth: int, widen: int, **task: Any) -> None:
+        super().__init__(**task)
         if (depth - 4) % 6:
             raise ValueError(f"depth {depth}: must be 6n + 4")
         blocks = (depth - 4) // 6
-        self.conv1 = conv3x3(in_chans, 16)
+        self.conv1 = conv3x3(self.in_chans, 16)
         stages, channels = [("conv1", 16, 1)], 16
         for number in (1, 2, 3):
             width, stride = 16 * widen * 2 ** (number - 1), 1 if number == 1 else 2
