@@ -35,9 +35,13 @@ def pixels(settings: Settings) -> tuple[Tensor, Tensor]:
     """Training images [N, 3, 32, 32] uint8 and labels [N] of CIFAR-100, or as many random ones."""
     if settings.data_root is not None:
         return sets.find("cifar100").read(settings.data_root, True)
-    stream = generator(0, "bench")
-    images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=stream)
-    return images, torch.arange(IMAGES) % CLASSES
+    return random_images(IMAGES, generator(0, "bench"))
+
+
+def random_images(count: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Images [N, 3, 32, 32] uint8 and labels [N]."""
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=stream)
+    return images, torch.arange(count) % CLASSES
 
 
 def dataset(settings: Settings) -> Dataset:
@@ -47,17 +51,21 @@ def dataset(settings: Settings) -> Dataset:
         config = DataConfig(name="cifar100", train_split="trainval", eval_splits=splits)
         return data.load(config, settings.data_root)
     images, labels = pixels(settings)
+    test = (images[:10_000], labels[:10_000])
+    return of_images((images, labels), test if settings.device == "cuda" else None)
+
+
+def of_images(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor] | None) -> Dataset:
+    """Images and labels as if they were CIFAR-100's."""
     source = sets.find("cifar100")
-    train = Pixels.of(images, labels, source.mean, source.std)
-    test = Pixels.of(images[:10_000], labels[:10_000], source.mean, source.std)
-    whole_runs = settings.device == "cuda"
+    pixels = Pixels.of(*train, source.mean, source.std)
     return Dataset(
         name="random",
         num_classes=CLASSES,
         image_shape=(3, 32, 32),
-        train_labels=labels,
-        train=ArrayTrain(train, padding=4, flip=True),
-        evals={"test": test} if whole_runs else {},
+        train_labels=pixels.labels,
+        train=ArrayTrain(pixels, padding=4, flip=True),
+        evals={} if test is None else {"test": Pixels.of(*test, source.mean, source.std)},
         mean=source.mean,
         std=source.std,
     )

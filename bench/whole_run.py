@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bench import pairs
+from bench import memory, pairs
 from suite import models
 from suite.config import RunConfig, RunSpec, Runtime, parse
 from suite.data import Dataset, load
-from suite.data.arrays import ArrayTrain, Pixels
 from suite.interface.distiller import Batch
 from suite.interface.rng import generator, seeded_globals
 from suite.interface.taps import TappedModel
@@ -30,7 +28,7 @@ from suite.train.trainer import Trainer
 from sweeps.plan.expand import expand
 
 RUNTIME = Runtime(accelerator="cpu", threads=1, tracker="none")
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+CLEAR = Path("/proc/self/clear_refs")
 FORGET_PEAK = "5"
 """What makes Linux forget the largest resident size so far."""
 
@@ -60,27 +58,9 @@ def digits() -> Pair:
 
 def cifar(train_images: int, test_images: int) -> Pair:
     """The pair of the other benchmarks, on so many random images."""
-    means, deviations = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
     stream = generator(0, "bench")
-    train, test = (
-        Pixels.of(
-            torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=stream),
-            torch.arange(count) % pairs.CLASSES,
-            means,
-            deviations,
-        )
-        for count in (train_images, test_images)
-    )
-    data = Dataset(
-        name="random",
-        num_classes=pairs.CLASSES,
-        image_shape=(3, 32, 32),
-        train_labels=train.labels,
-        train=ArrayTrain(train, padding=4, flip=True),
-        evals={"test": test},
-        mean=means,
-        std=deviations,
-    )
+    train, test = (pairs.random_images(it, stream) for it in (train_images, test_images))
+    data = pairs.of_images(train, test)
     return Pair(RunSpec(config=pairs.config("kd"), experiment="memory", label="kd"), data)
 
 
@@ -117,9 +97,9 @@ def resident_at_peak(pair: Pair, methods: Sequence[str]) -> int:
     """Bytes of the process at the peak of the same runs, beyond those before; Linux alone says."""
     gc.collect()
     CLEAR.write_text(FORGET_PEAK)
-    before = _status("VmRSS")
+    before = memory.resident("VmRSS")
     _train(pair, methods)
-    return _status("VmHWM") - before
+    return memory.resident("VmHWM") - before
 
 
 class OnGpu(NamedTuple):
@@ -188,8 +168,3 @@ def _teacher(config: RunConfig, data: Dataset) -> TappedModel | None:
     with seeded_globals(0, "bench teacher"):
         members = [models.create(member, data) for member in config.teacher.members]
     return models.as_one(members).requires_grad_(False)
-
-
-def _status(name: str) -> int:
-    """Bytes of this process: ``VmRSS`` now, ``VmHWM`` at the most."""
-    return int(re.findall(rf"{name}:\s+(\d+) kB", STATUS.read_text())[0]) * 1024

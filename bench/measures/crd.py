@@ -7,17 +7,16 @@ numpy's first generator.
 
 from __future__ import annotations
 
-import re
 import resource
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from baselines.crd import ContrastSampler, crd_loss, update_bank
+from bench import memory
 from bench.registry import Figure, Settings
 from bench.timing import in_turns, ratios, spread
 from suite.interface.rng import Draws, generator
@@ -128,8 +127,7 @@ def _memory(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) * 1024
+    if memory.STATUS.is_file():
+        return memory.resident("VmHWM")
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
