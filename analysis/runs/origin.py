@@ -20,8 +20,6 @@ SOURCE, MODULES = "provenance/source_sha256", "provenance/source_modules"
 UNLISTED = "the harness or methods"
 """What can be said of a record that lists no modules: those made before they were listed."""
 TEACHER = "teacher/weights_sha256"
-RUN_PACKAGES = dict.fromkeys(("suite", "baselines"), source.ROOT)
-MOST_NAMES = 3  # modules named in one text
 
 Modules = Mapping[str, str]
 """Module -> hash of its code."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom
+from scipy.stats import quantile_test
 
 from analysis.statistics.stats import Interval, present
 
@@ -23,10 +23,8 @@ def median_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         The narrowest interval between two values at equal distance from both ends; NaN where even
         smallest and largest are not enough (below 6 values at 95 %).
     """
-    ordered = np.sort(present(values))
-    n = len(ordered)
-    outside = [rank for rank in range(n // 2) if 2 * binom.cdf(rank, n, 0.5) <= 1 - level]
-    if not outside:
+    known = present(values)
+    if not len(known):
         return Interval(math.nan, math.nan)
-    cut = outside[-1]
-    return Interval(float(ordered[cut]), float(ordered[n - 1 - cut]))
+    limits = quantile_test(known, p=0.5).confidence_interval(level)
+    return Interval(*np.asarray(limits).tolist())

@@ -8,6 +8,8 @@ from scipy.special import ndtr
 from scipy.stats import chi, t
 
 MOST_SEEDS = 1000
+WANTED = 0.8
+"""Chance to find a true difference that studies are planned for."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)  # of an integral over one part
 
 
@@ -38,10 +40,8 @@ def power(difference: float, sd_of_differences: float, n: int, alpha: float = 0.
     return float(min(1.0, (tails * density * halves * WEIGHTS).sum()))
 
 
-def minimum_detectable_difference(
-    sd_of_differences: float, n: int, alpha: float = 0.05, wanted_power: float = 0.8
-) -> float:
-    """Smallest true difference that ``n`` paired seeds find with the wanted power.
+def minimum_detectable_difference(sd_of_differences: float, n: int) -> float:
+    """Smallest true difference that ``n`` paired seeds find with :data:`WANTED` power.
 
     In the units of the standard deviation. NaN for n < 2 and for a spread of 0 or unknown.
     """
@@ -49,7 +49,7 @@ def minimum_detectable_difference(
         return float("nan")
 
     def lacking(effect: float) -> float:
-        return power(effect, 1.0, n, alpha) - wanted_power
+        return power(effect, 1.0, n) - WANTED
 
     if lacking(0.0) >= 0:
         return 0.0
@@ -59,23 +59,21 @@ def minimum_detectable_difference(
     return float(brentq(lacking, 0.0, enough)) * sd_of_differences
 
 
-def seeds_needed(
-    difference: float, sd_of_differences: float, alpha: float = 0.05, wanted_power: float = 0.8
-) -> int | None:
-    """Smallest number of paired seeds that finds ``difference``.
+def seeds_needed(difference: float, sd_of_differences: float) -> int | None:
+    """Smallest number of paired seeds that finds ``difference`` with :data:`WANTED` power.
 
     None beyond :data:`MOST_SEEDS`, and for a spread of 0 or unknown.
     """
     if not difference or not sd_of_differences > 0:
         return None
     low, high = 1, 2  # power grows with n: double, then halve
-    while power(difference, sd_of_differences, high, alpha) < wanted_power:
+    while power(difference, sd_of_differences, high) < WANTED:
         low, high = high, 2 * high
         if low >= MOST_SEEDS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        if power(difference, sd_of_differences, middle, alpha) < wanted_power:
+        if power(difference, sd_of_differences, middle) < WANTED:
             low = middle
         else:
             high = middle

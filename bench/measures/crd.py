@@ -22,8 +22,6 @@ from bench.timing import in_turns, ratios, spread
 from suite.interface.rng import Draws, generator
 
 IMAGES, WIDTH, NEGATIVES, BATCH, CLASSES, TEMPERATURE = 50_000, 128, 16_384, 64, 100, 0.07
-REFERENCE_BYTES = 1.42e9
-"""RepDistiller's forward and backward on two cores, as issue 7 states it."""
 
 
 def measure(settings: Settings) -> Iterator[Figure]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, groupby, islice
 from typing import Any
 
@@ -31,7 +31,6 @@ from suite.train.mixing import Mixing
 from suite.train.pack import Pack, shared
 from suite.train.teacher import Teacher
 
-PACKAGES = dict.fromkeys(("suite", "baselines"), source.ROOT)
 FEWEST_REPEATS = 6  # smallest and largest then hold the median with probability 1 - 2 / 2^6
 MOST_IN_TURNS = 12
 """Networks with their optimizers in memory at the same time; of image folders, one."""
@@ -189,9 +188,7 @@ def _with_own_teacher(ground: Ground, config: RunConfig, runtime: Runtime) -> Gr
     teacher = Teacher(
         network, fabric, config.train, ground.layout, fast=runtime.fast, record=ground.record
     )
-    return Ground(
-        fabric, ground.data, teacher, ground.teacher_predicted, ground.layout, ground.record
-    )
+    return replace(ground, teacher=teacher)
 
 
 def _entry(spec: RunSpec, clock: _Clock, plan: Plan, load: float) -> dict[str, Any]:
@@ -206,7 +203,7 @@ def _entry(spec: RunSpec, clock: _Clock, plan: Plan, load: float) -> dict[str, A
         "load_average": load,
         "cores": cores(),
         "date": now(),
-        "source_sha256": source.combined(source.hashes(source.behind((__name__,), PACKAGES))),
+        "source_sha256": source.combined(source.hashes(source.behind((__name__,), source.RUNS))),
         "versions": library_versions(),
     }
 

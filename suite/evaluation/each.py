@@ -15,8 +15,6 @@ from suite.store import evaluations, source
 from suite.store.provenance import device_name, library_versions
 from suite.store.record import RunDirectory
 
-PACKAGES = dict.fromkeys(("suite", "baselines"), source.ROOT)
-
 
 class Measurement(Protocol):
     """What is found out of a finished run."""
@@ -84,7 +82,7 @@ def measure_each(
 
 def _provenance(measurement: Measurement, network: FinishedRun) -> dict[str, Any]:
     """No dates and no host: the same result is the same file."""
-    modules = source.behind((type(measurement).__module__, __name__), PACKAGES)
+    modules = source.behind((type(measurement).__module__, __name__), source.RUNS)
     return {
         "source_sha256": source.combined(source.hashes(modules)),
         "versions": library_versions(),

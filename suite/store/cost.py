@@ -18,24 +18,11 @@ MACHINE = ("device", "threads")
 """What makes two machines one kind: the name of the device, and the CPU threads of a run."""
 
 
-def file_of(runs_root: Path, experiment: str) -> Path:
-    """Where an experiment's entries are.
-
-    Args:
-        runs_root: Folder of the run store.
-        experiment: Name of the experiment.
-
-    Returns:
-        ``runs_root/experiment/cost.json``, made or not.
-    """
-    return runs_root / experiment / FILE
-
-
 def save(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     """Add entries to the file, each in place of an older one of its run and kind of machine.
 
     Args:
-        path: See :func:`file_of`.
+        path: ``cost.json`` of an experiment, made or not.
         entries: ``run_id`` and what :data:`MACHINE` names; ``seconds``, the seconds of each repeat,
             of ``steps`` training steps each; ``run_steps``, the steps of the whole run; and with
             what they were made, as plain data.
@@ -76,7 +63,7 @@ def unite(path: Path, entries: Sequence[dict[str, Any]]) -> list[str]:
     """Add the entries of whose run and kind of machine the file has none.
 
     Args:
-        path: See :func:`file_of`.
+        path: As for :func:`save`.
         entries: As for :func:`save`.
 
     Returns:
@@ -96,7 +83,7 @@ def load(path: Path) -> list[dict[str, Any]]:
     """The entries of a file.
 
     Args:
-        path: See :func:`file_of`.
+        path: As for :func:`save`.
 
     Returns:
         As they were saved, in that order; none of a file that is not there or damaged, and none

@@ -65,8 +65,13 @@ class Wandb:
         return Outcome(run.path.name, "unsent", f"no key of W&B is configured: {cure}")
 
     def stop(self) -> None:
-        """End wandb's service."""
-        stop_service()
+        """End wandb's service if it runs; the next run starts a new one."""
+        if "wandb" not in sys.modules:
+            return
+        import wandb
+
+        with suppress(Exception), time_limit(5, "wandb.teardown"):
+            wandb.teardown()
 
 
 class WandbRun:
@@ -206,13 +211,3 @@ def _init(description: Description, destination: Destination, scratch: Path) -> 
 
 def _keep_going() -> None:
     """Ignores the stop button of W&B's page, which would stop the uploader, not the training."""
-
-
-def stop_service() -> None:
-    """End wandb's service if it runs; the next run starts a new one. Raises nothing."""
-    if "wandb" not in sys.modules:
-        return
-    import wandb
-
-    with suppress(Exception), time_limit(5, "wandb.teardown"):
-        wandb.teardown()

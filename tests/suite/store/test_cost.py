@@ -13,7 +13,7 @@ def entry(run_id="0123", device="cpu", seconds=(1.0, 2.0), **more):
 
 
 def test_an_entry_takes_the_place_of_an_older_one_of_its_run_and_machine(tmp_path):
-    path = cost.file_of(tmp_path, "made_up")
+    path = tmp_path / "made_up" / cost.FILE
     assert path == tmp_path / "made_up" / "cost.json"
     assert cost.load(path) == []
     cost.save(path, [entry(), entry("4567")])

@@ -28,7 +28,6 @@ from tracked_runs import (
 
 from suite.tracking import Uploader, sync
 from suite.tracking.tracker import time_limit
-from suite.tracking.trackers.wandb import stop_service
 from suite.tracking.uploader import upload
 from suite.tracking.watcher import Pause
 
@@ -41,7 +40,7 @@ def test_after_the_service_of_wandb_has_died_the_next_run_has_a_new_one(tmp_path
     with pytest.raises(Exception) as fault:  # noqa: PT011  (whatever wandb raises)
         upload(runs[1].path, OFFLINE)
     assert "wandb" in type(fault.value).__module__ or isinstance(fault.value, OSError)
-    stop_service()
+    OFFLINE.stop()
     assert [upload(run.path, OFFLINE).state for run in runs] == ["kept"] * 3
 
 
