@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -19,6 +19,9 @@ from analysis.runs.grid import Grid
 from analysis.runs.records import FINISHED
 from analysis.tables.forms import render
 from analysis.tables.forms.render import Table
+
+if TYPE_CHECKING:
+    from analysis.report.picture import Shown  # which loads matplotlib
 
 
 class Frame(NamedTuple):
@@ -35,35 +38,11 @@ class Frame(NamedTuple):
 ALONE = Frame()
 
 
-class ShownPicture(Protocol):
-    """What the page needs of a picture."""
-
-    @property
-    def name(self) -> str:
-        """Stem of its file."""
-
-    @property
-    def caption(self) -> str:
-        """What it shows."""
-
-    @property
-    def pair(self) -> str:
-        """The pair it belongs to, empty for all."""
-
-    @property
-    def svg(self) -> Path:
-        """The file."""
-
-    @property
-    def fault(self) -> str:
-        """Why there is no file, or nothing."""
-
-
 def html(
     collected: Collected,
     grid: Grid,
     tables: Sequence[Table],
-    pictures: Sequence[ShownPicture],
+    pictures: Sequence[Shown],
     folder: Path,
     frame: Frame = ALONE,
 ) -> str:
@@ -106,7 +85,7 @@ def table_parts(tables: Sequence[Table]) -> list[dict[str, object]]:
     ]
 
 
-def picture_parts(pictures: Sequence[ShownPicture]) -> list[dict[str, object]]:
+def picture_parts(pictures: Sequence[Shown]) -> list[dict[str, object]]:
     """What the template shows of each figure; letters are equally large in all of them."""
     parts = []
     for picture in pictures:

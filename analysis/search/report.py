@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ SHOWN_TRIALS = 10
 BUDGETS = (1, 2, 5, 10, 20, 50, 100)
 """Numbers of trials that a column stands for."""
 LEAST_FOR_CONTOUR = 4  # points of a surface
+ONE_COLUMN = (COLUMN_INCHES, 2.4)
+Draw = Callable[[Any], Any]
+"""Draws into the axes that it gets."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ def expected_picture(studies: Sequence[Study]) -> Picture:
         "expected",
         "Expected best validation accuracy against the number of random trials, drawn from those "
         "of the search (Dodge et al. 2019).",
-        lambda: _single(
+        partial(
+            _single,
             "tuning",
             lambda axes: plots.expected(axes, tried),
             (COLUMN_INCHES, height_for(len(tried))),
@@ -163,64 +168,55 @@ def pictures(study: Study) -> Iterator[Picture]:
     """All that the trials can show."""
     if study.complete.empty:
         return
-    name, trials = study.method, study.trials
-    log = {param for param in study.params if study.is_log(param)}
-    yield Picture(
-        f"{name}-history",
-        "Accuracy of every trial in order; crosses are where pruned trials stopped.",
-        lambda: _single(f"{name}: trials", lambda axes: plots.history(axes, trials)),
-    )
+    trials, params = study.trials, study.params
+    log = {param for param in params if study.is_log(param)}
+
+    def single(
+        name: str, caption: str, title: str, draw: Draw, inches: tuple[float, float] = ONE_COLUMN
+    ) -> Picture:
+        drawn = partial(_single, f"{study.method}: {title}", draw, inches)
+        return Picture(f"{study.method}-{name}", caption, drawn)
+
+    caption = "Accuracy of every trial in order; crosses are where pruned trials stopped."
+    yield single("history", caption, "trials", lambda axes: plots.history(axes, trials))
     if any(study.curves().values()):
-        yield Picture(
-            f"{name}-curves",
-            "Intermediate values; the best trial in orange, pruned ones grey.",
-            lambda: _single(f"{name}: while they train", lambda axes: _curves(axes, study)),
-        )
+        caption = "Intermediate values; the best trial in orange, pruned ones grey."
+        yield single("curves", caption, "while they train", lambda axes: _curves(axes, study))
     shares = study.importances()
     if shares:
-        yield Picture(
-            f"{name}-importances",
+        yield single(
+            "importances",
             f"Importance of the parameters over {len(study.complete)} complete trials (fANOVA).",
-            lambda: _single(
-                f"{name}: what mattered",
-                lambda axes: plots.importances(axes, shares),
-                (COLUMN_INCHES, 0.7 + plots.BAR_INCHES * len(shares)),
-            ),
+            "what mattered",
+            lambda axes: plots.importances(axes, shares),
+            (COLUMN_INCHES, 0.7 + plots.BAR_INCHES * len(shares)),
         )
     yield Picture(
-        f"{name}-slice",
+        f"{study.method}-slice",
         "Accuracy of complete trials against each parameter; the later, the lighter.",
-        lambda: plots.slices_figure(trials, study.params, log, f"{name}: one by one"),
+        lambda: plots.slices_figure(trials, params, log, f"{study.method}: one by one"),
     )
-    two = [param for param in study.params if study.is_number(param)][:2]
+    two = [param for param in params if study.is_number(param)][:2]
     if len(two) == 2 and _is_surface(study.complete, *two):
-        yield Picture(
-            f"{name}-contour",
-            f"Accuracy over {plots.label(two[0])} and {plots.label(two[1])}; the star is the best.",
-            lambda: _single(
-                f"{name}: {plots.label(two[0])} x {plots.label(two[1])}",
-                lambda axes: plots.contour(axes, trials, (two[0], two[1]), log),
-            ),
+        first, second = map(plots.label, two)
+        yield single(
+            "contour",
+            f"Accuracy over {first} and {second}; the star is the best.",
+            f"{first} x {second}",
+            lambda axes: plots.contour(axes, trials, (two[0], two[1]), log),
         )
-    if len(study.params) > 1:
-        yield Picture(
-            f"{name}-parallel",
+    if len(params) > 1:
+        yield single(
+            "parallel",
             "Complete trials through all parameters; the best in orange.",
-            lambda: _single(
-                f"{name}: all parameters",
-                lambda axes: plots.parallel(axes, trials, study.params, log),
-                (FULL_INCHES, 2.8),
-            ),
+            "all parameters",
+            lambda axes: plots.parallel(axes, trials, params, log),
+            (FULL_INCHES, 2.8),
         )
     if study.two_objectives:
-        yield Picture(
-            f"{name}-pareto",
-            "Accuracy against training time; numbers are trials.",
-            lambda: _single(
-                f"{name}: accuracy and time",
-                lambda axes: plots.pareto(axes, trials, study.content["front"]),
-            ),
-        )
+        caption = "Accuracy against training time; numbers are trials."
+        draw = partial(plots.pareto, trials=trials, front=study.content["front"])
+        yield single("pareto", caption, "accuracy and time", draw)
 
 
 def _curves(axes: Any, study: Study) -> None:
@@ -235,9 +231,7 @@ def _is_surface(complete: pd.DataFrame, x: str, y: str) -> bool:
     return len(points) >= LEAST_FOR_CONTOUR and bool(points.nunique().min() > 1)
 
 
-def _single(
-    title: str, draw: Callable[[Any], Any], inches: tuple[float, float] = (COLUMN_INCHES, 2.4)
-) -> Figure:
+def _single(title: str, draw: Draw, inches: tuple[float, float]) -> Figure:
     figure, axes = plots.one_axes(title, inches)
     draw(axes)
     return figure
