@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.stats import gaussian_kde
 
 from analysis.feature_gap import views
 from analysis.feature_gap.features import Array
@@ -90,8 +91,7 @@ def density(values: Array, grid: Array) -> Array:
     quartiles = np.quantile(known, [0.25, 0.75])
     spread = min(float(known.std()), float(np.ptp(quartiles)) / 1.34) or float(known.std())
     width = 0.9 * spread * len(known) ** -0.2
-    kernel = np.exp(-0.5 * ((grid[:, None] - known[None, :]) / width) ** 2)
-    smooth: Array = kernel.mean(axis=1) / (width * np.sqrt(2 * np.pi))
+    smooth: Array = gaussian_kde(known, width / known.std(ddof=1))(grid)
     return smooth
 
 

@@ -16,10 +16,12 @@ import matplotlib as mpl
 mpl.use("Agg", force=False)
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 from analysis.feature_gap import views
 
@@ -161,13 +163,7 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
     across = axes.get_yaxis_transform()  # x in shares of the axes, y in data
     for i, place in zip(order, places, strict=True):
         text, y, colour, label = ends[i]
-        line: dict[str, Any] = {
-            "arrowstyle": "-",
-            "color": colour,
-            "lw": 0.5,
-            "shrinkA": 1,
-            "shrinkB": 0,
-        }
+        line = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 1, "shrinkB": 0}
         line["relpos"] = (0.0, 0.5)  # from the left edge of the text, not through it
         note = axes.annotate(
             text,
@@ -202,19 +198,6 @@ def spread(
 
     Labels that touch form a block around the mean of their values.
     """
-
-    def centre(block: Sequence[float]) -> float:
-        half = (len(block) - 1) * gap / 2
-        return min(max(sum(block) / len(block), low + half), high - half)
-
-    def edges(block: Sequence[float]) -> tuple[float, float]:
-        half = (len(block) - 1) * gap / 2
-        return centre(block) - half, centre(block) + half
-
-    blocks: list[list[float]] = []
-    for value in values:
-        blocks.append([value])
-        while len(blocks) > 1 and edges(blocks[-1])[0] - edges(blocks[-2])[1] < gap:
-            last = blocks.pop()
-            blocks[-1] += last
-    return [edges(block)[0] + i * gap for block in blocks for i in range(len(block))]
+    shifts = gap * np.arange(len(values))
+    places = isotonic_regression(np.asarray(values) - shifts).x
+    return [*(np.clip(places, low, high - gap * (len(values) - 1)) + shifts)]

@@ -30,13 +30,11 @@ VERDICTS = {
 
 def tables(inputs: Inputs) -> Iterator[Table]:
     """What was published, where something was."""
-    found = published_figures(inputs.grid)
-    if found is not None:
-        yield found
+    yield published_figures(inputs.grid)
 
 
-def published_figures(grid: Grid) -> Table | None:
-    """What was published of our cells, beside ours, with a verdict; None where nothing was."""
+def published_figures(grid: Grid) -> Table:
+    """What was published of our cells, beside ours, with a verdict."""
     rows: list[Row] = []
     sources: dict[str, None] = {}
     others = published.reported(grid.collected.runs_root)
@@ -50,8 +48,6 @@ def published_figures(grid: Grid) -> Table | None:
             rows += [_published_row(grid, label, key, anchor) for _, anchor in known.iterrows()]
             sources |= dict.fromkeys(known["source"])
         rows += _reported_rows(grid, key, others)
-    if not rows:
-        return None
     full = [source for source in sources if source != _short(source)]
     return Table(
         name="published",

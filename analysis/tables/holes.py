@@ -18,17 +18,13 @@ ORDER = 20
 
 def tables(inputs: Inputs) -> Iterator[Table]:
     """The holes, where there are any."""
-    found = holes(inputs.collected)
-    if found is not None:
-        yield found
+    yield holes(inputs.collected)
 
 
-def holes(collected: Collected) -> Table | None:
-    """Every run, and every other result of one, that fills no cell; None when there is none."""
+def holes(collected: Collected) -> Table:
+    """Every run, and every other result of one, that fills no cell."""
     missing = collected.runs[collected.runs["state"] != FINISHED]
     runs = pd.concat([missing, set_apart(collected.runs, collected.runs_root)])
-    if runs.empty:
-        return None
     rows = [
         Row(
             [

@@ -16,18 +16,13 @@ ORDER = 80
 
 def tables(inputs: Inputs) -> Iterator[Table]:
     """Selection optimism, where something was tested."""
-    found = selection(inputs.grid)
-    if found is not None:
-        yield found
+    yield selection(inputs.grid)
 
 
-def selection(grid: Grid) -> Table | None:
-    """What choosing the epoch would have claimed; None where no column was tested."""
-    columns = [key for key in grid.columns if grid.figure_of(key) == TEST]
-    if not columns:
-        return None
+def selection(grid: Grid) -> Table:
+    """What choosing the epoch would have claimed; without rows where no column was tested."""
     rows: list[Row] = []
-    for key in columns:
+    for key in (it for it in grid.columns if grid.figure_of(it) == TEST):
         for label in grid.labels:
             last = grid.cell(label, key).scores
             by_val = grid.cell(label, key, "best_val/test/top1_percent").scores

@@ -33,8 +33,7 @@ def tables(inputs: Inputs) -> Iterator[Table]:
     if not predicted.cells:
         return
     yield probabilities(predicted)
-    if (found := gained_and_lost(predicted)) is not None:
-        yield found
+    yield gained_and_lost(predicted)
     for number, key in enumerate(predicted.grid.columns):
         labels = [it for it in predicted.grid.labels if Place(it, key) in predicted.cells]
         if len(labels) > 1:
@@ -73,7 +72,7 @@ def probabilities(predicted: Predicted) -> Table:
     ).without_constant("Pair")
 
 
-def gained_and_lost(predicted: Predicted) -> Table | None:
+def gained_and_lost(predicted: Predicted) -> Table:
     """How many images a method gets right that the references get wrong, and the reverse."""
     rows = []
     for place, runs in predicted.cells.items():
@@ -93,8 +92,6 @@ def gained_and_lost(predicted: Predicted) -> Table | None:
                 number_cell(100 * churn(other), 2),
             ]
             rows.append(Row(cells, place.label, place.column.pair))
-    if not rows:
-        return None
     headers = ["gained", "lost", "difference", "between seeds"]
     return Table(
         name="gained",
