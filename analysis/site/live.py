@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,8 +24,8 @@ from analysis.site.pages import MethodText, Site
 from analysis.tables import runs
 from analysis.tables.forms import files as table_files
 from suite.interface.errors import UserError
-from suite.store.states import SETTLED, State
-from sweeps.watch.board import Board, duration
+from suite.store.states import SETTLED
+from sweeps.watch.board import Board, time_left
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -55,8 +54,7 @@ class LiveSite:
         self._folder, self._describe = folder, describe
         self._built: dict[str, object] = {}
         self._lock = threading.Lock()  # one page at a time: matplotlib has one state
-        self._began, self._boards = time.time(), [Board(manifest) for manifest in manifests]
-        self._epochs_before = sum(board.epochs() for board in self._boards)
+        self._boards = [Board(manifest) for manifest in manifests]
         write_shared(folder)
 
     def page(self, path: str) -> Path | None:
@@ -109,18 +107,10 @@ class LiveSite:
         for board in self._boards:
             board.refresh()
         known = [run for board in self._boards for run in board.runs.values()]
-        epochs = sum(board.epochs() for board in self._boards)
-        possible = [run for run in known if run.state not in SETTLED - {State.FINISHED}]
-        total = sum(run.row.get("planned_epochs", 0) for run in possible)
-        trained = epochs - self._epochs_before
-        summary = "; ".join(board.summary() for board in self._boards)
-        if trained > 0 and epochs < total:
-            left = (time.time() - self._began) / trained * (total - epochs)
-            summary += f", about {duration(left)} left"
         return {
             "done": sum(run.state in SETTLED for run in known),
             "total": len(known),
-            "summary": summary,
+            "summary": "; ".join(it.summary() for it in self._boards) + time_left(self._boards),
             "lines": [run.line() for run in known if run.needs_a_look],
         }
 

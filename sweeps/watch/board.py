@@ -85,7 +85,7 @@ class Board:
         self.runs: dict[str, RunState] = {}
         self.refresh()
         self._settled_before = {name for name, run in self.runs.items() if run.state in SETTLED}
-        self._epochs_before = self.epochs()
+        self.made, self.epochs_before = time.time(), self.epochs()
 
     def refresh(self) -> list[RunState]:
         """Look again; returns the runs that finished or failed since the last look."""
@@ -129,19 +129,6 @@ class Board:
         counts = ", ".join(f"{number} {state}" for state, number in total.most_common())
         return f"{len(self.runs)} runs: {counts}"
 
-    def time_left(self) -> str:
-        """From the epochs trained since the start; empty before the first."""
-        possible = [
-            run for run in self.runs.values() if run.state not in SETTLED - {State.FINISHED}
-        ]
-        total = sum(run.row.get("planned_epochs", 0) for run in possible)
-        now = self.epochs()
-        done = now - self._epochs_before
-        if done <= 0 or now >= total:
-            return ""
-        seconds = (time.time() - self._since) / done * (total - now)
-        return f", about {duration(seconds)} left"
-
     def table(self, *, everything: bool = False) -> RenderableType:
         """Counts, for many runs by method and pair, then the runs that deserve a line."""
         runs = list(self.runs.values())
@@ -157,7 +144,7 @@ class Board:
     def __rich__(self) -> RenderableType:
         """While a sweep runs: what runs or failed, and how long it will take."""
         shown = [run for run in self.runs.values() if run.needs_a_look]
-        summary = Text(self.summary() + self.time_left(), no_wrap=False, overflow="fold")
+        summary = Text(self.summary() + time_left([self]), no_wrap=False, overflow="fold")
         return Group(_lines(shown[:MOST_ROWS]), summary)  # never cut on a narrow terminal
 
     def _look(self, row: dict[str, Any], job: jobs.Job | None, job_state: str) -> RunState:
@@ -221,6 +208,19 @@ def _job_states(of_runs: Sequence[jobs.Job]) -> dict[str, str]:
     except jobs.SlurmSilent:
         return {}
     return in_queue | jobs.ended([job for job in of_runs if job.id not in in_queue])
+
+
+def time_left(boards: Sequence[Board]) -> str:
+    """Of boards made together, from the epochs trained since; empty before the first epoch."""
+    runs = [run for board in boards for run in board.runs.values()]
+    possible = [run for run in runs if run.state not in SETTLED - {State.FINISHED}]
+    total = sum(run.row.get("planned_epochs", 0) for run in possible)
+    now = sum(board.epochs() for board in boards)
+    done = now - sum(board.epochs_before for board in boards)
+    if done <= 0 or now >= total:
+        return ""
+    seconds = (time.time() - boards[0].made) / done * (total - now)
+    return f", about {duration(seconds)} left"
 
 
 def _lines(runs: Sequence[RunState]) -> Table:

@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 from rich.live import Live
 
-from sweeps.watch.board import Board
+from sweeps.watch.board import Board, time_left
 
 PLAIN_SECONDS = 15.0
 
@@ -35,5 +35,5 @@ class View:
             self._console.print(run.line(), highlight=False)
         quiet = time.monotonic() - self._last_line > PLAIN_SECONDS
         if quiet and not self._console.is_terminal:
-            self._console.print(self._board.summary() + self._board.time_left(), highlight=False)
+            self._console.print(self._board.summary() + time_left([self._board]), highlight=False)
             self._last_line = time.monotonic()
