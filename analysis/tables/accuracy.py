@@ -12,7 +12,7 @@ from analysis.runs.records import FINISHED
 from analysis.statistics import stats
 from analysis.tables.forms.bold import bold_text, ties_of
 from analysis.tables.forms.render import Cell, Column, Row, Table
-from analysis.tables.forms.text import DASH, mean_sd
+from analysis.tables.forms.text import DASH, mean_sd, scores_cell
 from analysis.tables.gains import Gains
 from analysis.tables.inputs import Inputs
 
@@ -105,13 +105,8 @@ def name_cell(grid: Grid, label: str, key: ColumnKey) -> Cell:
 
 
 def _teacher_row(grid: Grid, gains: int) -> Row:
-    cells = [Cell("teacher")]
-    for key in grid.columns:
-        scores = grid.teacher_accuracy(key)
-        numbers = {"mean": stats.mean(scores), "sd": stats.sd(scores), "n": len(scores)}
-        text = f"{mean_sd(scores)} ({len(scores)})"
-        cells.append(Cell(text, numbers=numbers) if len(scores) else DASH)
-    return Row([*cells, *[DASH] * gains])
+    cells = [scores_cell(grid.teacher_accuracy(key)) for key in grid.columns]
+    return Row([Cell("teacher"), *cells, *[DASH] * gains])
 
 
 def _accuracy_notes(grid: Grid) -> list[str]:

@@ -10,7 +10,7 @@ from analysis.runs.grid import ColumnKey, Grid
 from analysis.statistics import stats
 from analysis.tables.accuracy import score_cell
 from analysis.tables.forms.render import Cell, Column, Row, Table
-from analysis.tables.forms.text import DASH, mean_sd, number_cell
+from analysis.tables.forms.text import number_cell, scores_cell
 from analysis.tables.inputs import Inputs
 from suite.store.evaluations import PROBE, ROBUSTNESS
 
@@ -30,7 +30,7 @@ def probe(grid: Grid) -> Table:
     places = [(key, protocol) for key in grid.columns for protocol in found.protocols_of(key)]
     names = _names(found.protocols)
     rows = [
-        Row([Cell("teacher"), *(_teacher_cell(found, *place) for place in places)]),
+        Row([Cell("teacher"), *(scores_cell(found.of_teachers(*place, TOP1)) for place in places)]),
         *(
             Row(
                 [Cell(label), *(score_cell(found.cell(label, *it, TOP1)) for it in places)],
@@ -62,7 +62,7 @@ def robustness(grid: Grid) -> Table:
     rows: list[Row] = []
     for key, protocol in places:
         figures = ["clean_top1_percent", TOP1]
-        teacher = [_teacher_cell(found, key, protocol, figure) for figure in figures]
+        teacher = [scores_cell(found.of_teachers(key, protocol, figure)) for figure in figures]
         whole = 100 - stats.mean(found.of_teachers(key, protocol, TOP1))
         each = [found.teachers_corruption_error(key, protocol, kind) for kind in kinds]
         wrong = [number_cell(whole, 2), *(number_cell(it, 1) for it in each)]
@@ -126,11 +126,3 @@ def _training(protocol: dict[str, Any]) -> str:
         f"{protocol['momentum']:g}, weight decay {protocol['weight_decay']:g}; features of images "
         "that are not augmented."
     )
-
-
-def _teacher_cell(found: Evaluations, key: ColumnKey, protocol: str, figure: str = TOP1) -> Cell:
-    scores = found.of_teachers(key, protocol, figure)
-    if not len(scores):
-        return DASH
-    numbers = {"mean": stats.mean(scores), "sd": stats.sd(scores), "n": len(scores)}
-    return Cell(f"{mean_sd(scores)} ({len(scores)})", numbers=numbers)

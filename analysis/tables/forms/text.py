@@ -12,11 +12,11 @@ from analysis.tables.forms.render import Cell
 DASH = Cell("–")
 
 
-def mean_sd(scores: ArrayLike) -> str:
+def mean_sd(values: ArrayLike, digits: int = 2) -> str:
     """``92.30 ± 0.48``; a single value has no deviation."""
-    spread = stats.sd(scores)
-    deviation = "" if math.isnan(spread) else f" ± {spread:.2f}"
-    return f"{stats.mean(scores):.2f}{deviation}"
+    spread = stats.sd(values)
+    deviation = "" if math.isnan(spread) else f" ± {spread:.{digits}f}"
+    return f"{number(stats.mean(values), digits)}{deviation}"
 
 
 def number(value: float, digits: int) -> str:
@@ -128,7 +128,13 @@ def mean_cell(values: ArrayLike, digits: int) -> Cell:
     """Mean and deviation of what is there."""
     if not stats.present(values).size:
         return DASH
-    spread = stats.sd(values)
-    deviation = "" if math.isnan(spread) else f" ± {spread:.{digits}f}"
-    mean = stats.mean(values)
-    return Cell(f"{number(mean, digits)}{deviation}", numbers={"mean": mean, "sd": spread})
+    numbers = {"mean": stats.mean(values), "sd": stats.sd(values)}
+    return Cell(mean_sd(values, digits), numbers=numbers)
+
+
+def scores_cell(scores: stats.Array) -> Cell:
+    """``92.30 ± 0.48 (3)``: accuracies, and how many; none is missing."""
+    if not len(scores):
+        return DASH
+    numbers = {"mean": stats.mean(scores), "sd": stats.sd(scores), "n": len(scores)}
+    return Cell(f"{mean_sd(scores)} ({len(scores)})", numbers=numbers)
