@@ -42,14 +42,6 @@ def nkd_terms(
     return target, temperature**2 * others
 
 
-def nkd_loss(
-    student_logits: Tensor, teacher_logits: Tensor, label: Tensor, temperature: float, gamma: float
-) -> Tensor:
-    """Target part + gamma T^2 non-target part, without cross-entropy."""
-    target, others = nkd_terms(student_logits, teacher_logits, label, temperature)
-    return target + gamma * others
-
-
 class NKDConfig(MethodConfig):
     """CIFAR-100 values of cls_KD (ResNet-34 to ResNet-18); ImageNet beside them."""
 
