@@ -114,7 +114,7 @@ class Slurm:
         runtime = self._runtime
         update = {name: getattr(runtime, name).resolve() for name in ("runs_root", "data_root")}
         if runtime.threads is None and self._cluster.gpus_of(runtime):
-            update["threads"] = max(1, self._cluster.cpus // runtime.devices)
+            update["threads"] = self._cluster.cpus  # of each process
         if runtime.workers is None:
             update["workers"] = self._cluster.cpus
         return runtime.model_copy(update=update)

@@ -47,4 +47,5 @@ def test_a_process_of_a_slurm_job_has_the_cores_that_it_asks_for(tmp_path, asked
     cluster = tmp_path / "cluster.yaml"
     cluster.write_text("{gpus: 1, cpus: 6, memory_gb: 16, minutes: 60}")
     slurm = Slurm(Runtime(workers=asked, devices=2), ExecutorOptions("slurm", cluster=cluster))
-    assert slurm._in_jobs().workers == expected
+    in_jobs = slurm._in_jobs()
+    assert (in_jobs.workers, in_jobs.threads) == (expected, 6)
