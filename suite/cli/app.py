@@ -107,7 +107,10 @@ def sweep(
 
 
 @app.command()
-@takes_runtime("runs_root", "data_root", "accelerator", "devices", "threads", "workers", "tracker")
+@takes_runtime(
+    *("runs_root", "data_root", "accelerator", "devices", "threads", "workers", "tracker"),
+    feature_epochs=0,  # no report shows the gap over the epochs of a trial
+)
 def search(
     name: Annotated[
         str,

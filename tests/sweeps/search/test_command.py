@@ -70,6 +70,12 @@ def test_what_was_told_before_the_kill_is_kept(searched):
     assert simulated.told_once(root / "runs", "quick") == 1
 
 
+def test_trials_keep_features_of_their_end_alone(searched):
+    _, root, _ = searched
+    kept = {path.name for path in root.rglob("features*.npz")}
+    assert kept == {"features.npz"}
+
+
 def test_no_run_of_it_has_a_figure_on_test_images(searched):
     _, root, _ = searched
     files = [*root.rglob("metrics.jsonl"), *root.rglob("result.json")]
