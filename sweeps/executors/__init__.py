@@ -20,6 +20,7 @@ ENTRY_POINT_GROUP = "dskd_bench.executors"
 AUTO = "auto"
 OURS = {
     "in_process": "sweeps.executors.in_process:InProcess",
+    "debug": "sweeps.executors.in_process:InProcess",  # its name before
     "local": "sweeps.executors.local:Local",
     "slurm": "sweeps.executors.slurm:Slurm",
 }

@@ -9,7 +9,7 @@ from suite.interface.errors import UserError
 from sweeps import executors
 from sweeps.executors.base import ExecutorOptions
 
-ELSEWHERE = {"auto", "slurm"}  # a choice, tests/slurm
+ELSEWHERE = {"auto", "debug", "slurm"}  # a choice, an old name, tests/slurm
 NAMES = sorted(set(executors.names()) - ELSEWHERE - {"in_process"})
 
 

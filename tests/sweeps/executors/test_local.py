@@ -99,7 +99,7 @@ def test_on_gpus_too_packs_leave_something_for_every_worker(gpus, runs, workers,
     ("command", "option"),
     [
         (["sweep", "dskd_digits", "--executor=local"], "--devices=2000"),
-        (["sweep", "dskd_digits", "--executor=in_process"], "--devices=2000"),
+        (["sweep", "dskd_digits", "--executor=debug"], "--devices=2000"),
         (["sweep", "dskd_digits", "--executor=slurm"], "--jobs=0"),
         (["sweep", "dskd_digits", "--executor=slurm"], "--threads=2000"),
         (["search", "dskd_digits_search", "--executor=local"], "--jobs=2000"),
