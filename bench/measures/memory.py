@@ -23,7 +23,7 @@ GROUPS: tuple[Group, ...] = (*((it,) for it in methods.names()), PACK)
 RESIDENT: tuple[Group, ...] = (("kd",), PACK)
 PAIRS: dict[str, Callable[[], Pair]] = {
     "digits": whole_run.digits,
-    "cifar": lambda: whole_run.cifar(train_images=128, test_images=250),
+    "cifar": lambda: whole_run.cifar(train_images=200, test_images=250),  # two of each class
 }
 LOW, HIGH = 0.8, 1.2
 

@@ -1,6 +1,6 @@
 """Answer the questions of docs/ranking_protocol.md from all confirmatory runs, or not at all.
 
-Each report is a folder that ``dskd-bench report`` made, ``--gaps`` holds their ``features.csv``:
+Each report is a folder that ``dskd-bench report`` made; in ``--gaps`` are their ``features.csv``:
 
     python results/ranking/answers.py SAME CROSS READING --gaps GAPS --out results/ranking/answers
 """
@@ -38,13 +38,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("same", "cross", "reading"):
         parser.add_argument(name, type=Path, help="folder of a report")
-    parser.add_argument("--gaps", type=Path, required=True, help="folder of features.csv files")
+    parser.add_argument("--gaps", type=Path, required=True, help="folder of NAME.csv.gz")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     folders = dict(zip(STUDENTS, (asked.same, asked.cross, asked.reading), strict=True))
     runs = {name: students(folder / "runs.csv", name) for name, folder in folders.items()}
     first, second, reading = runs.values()
-    gaps = pd.concat(map(pd.read_csv, sorted(asked.gaps.rglob("*.csv"))), ignore_index=True)
+    gaps = pd.concat(map(pd.read_csv, sorted(asked.gaps.glob("*.csv.gz"))), ignore_index=True)
 
     asked.out.mkdir(parents=True, exist_ok=True)
     ranking = question1(first, second)
