@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import BoundedSemaphore
 
 from threadpoolctl import threadpool_limits
@@ -35,8 +37,12 @@ def begun(pictures: Pictures, folder: Path) -> Iterator[Callable[[], list[Shown]
         yield lambda: _here(pictures, folder)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread) as pool:
-        yield _Shared(pictures, folder, pool, count * workers // (workers + 1)).drawn
+    with (
+        TemporaryDirectory(dir=folder, prefix=".waiting-") as waiting,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread) as pool,
+    ):
+        most = count * workers // (workers + 1)
+        yield _Shared(pictures, folder, pool, Path(waiting), most).drawn
 
 
 def _here(pictures: Pictures, folder: Path) -> list[Shown]:
@@ -48,11 +54,15 @@ def _here(pictures: Pictures, folder: Path) -> list[Shown]:
 class _Shared:
     """The columns of a table, shared between workers and this process.
 
-    ``most`` are with the workers at a time: each is a copy of its runs.
+    ``most`` are with the workers at a time. Each is a copy of its runs, which waits for its worker
+    on the disk, in the folder ``waiting``, while this process needs its memory for tables.
     """
 
-    def __init__(self, pictures: Pictures, folder: Path, pool: Executor, most: int) -> None:
+    def __init__(
+        self, pictures: Pictures, folder: Path, pool: Executor, waiting: Path, most: int
+    ) -> None:
         self._pictures, self._folder, self._pool = pictures, folder, pool
+        self._waiting = waiting
         self._free = BoundedSemaphore(most)
         self._left = deque(range(len(pictures.grid.columns)))
         self._sent: dict[int, Future[list[Shown]]] = {}
@@ -73,9 +83,18 @@ class _Shared:
     def _send(self) -> None:
         while self._left and self._free.acquire(blocking=False):
             number = self._left.popleft()
-            part = self._pictures.only(number)
-            self._sent[number] = self._pool.submit(draw_column, part, number, self._folder)
+            part = self._waiting / str(number)
+            with part.open("wb") as file:
+                pickle.dump(self._pictures.only(number), file)
+            self._sent[number] = self._pool.submit(_draw_waiting, part, number, self._folder)
             self._sent[number].add_done_callback(lambda _: self._free.release())
+
+
+def _draw_waiting(part: Path, number: int, folder: Path) -> list[Shown]:
+    """:func:`draw_column` of the pictures in a file."""
+    with part.open("rb") as file:
+        pictures: Pictures = pickle.load(file)
+    return draw_column(pictures, number, folder)
 
 
 def draw_of_all(pictures: Pictures, folder: Path) -> list[Shown]:

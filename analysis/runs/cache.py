@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Self
 
 import pandas as pd
 
-from analysis.runs.texts import SharedTexts
+from analysis.runs.texts import SharedTexts, as_column
 from suite.store import source
 from suite.store.record import stream_atomically
 
@@ -129,9 +129,9 @@ class FactsCache:
         columns = {}
         for name in list(self._columns):
             values = self._columns.pop(name)
-            columns[_column_name(name)] = pd.Series([values[row] for row in rows]).array
+            columns[_column_name(name)] = as_column([values[row] for row in rows])
         self._rows, self._states = {}, []
-        return pd.DataFrame(columns, index=pd.Index(directories, name="directory"))
+        return pd.DataFrame(columns, index=pd.Index(as_column(directories), name="directory"))
 
     def facts(self, directories: Sequence[str]) -> dict[str, Facts]:
         """Facts of these directories as they were put; what was not said is absent."""

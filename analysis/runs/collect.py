@@ -19,7 +19,7 @@ import pandas as pd
 from analysis.runs import cost, origin
 from analysis.runs.cache import Facts, FactsCache, FileState, file_state
 from analysis.runs.records import CONFLICT, DAMAGED, FINISHED, Rows, read_facts
-from analysis.runs.texts import SharedTexts
+from analysis.runs.texts import SharedTexts, as_column
 from analysis.runs.threads import in_threads
 from suite.interface.errors import UserError
 from suite.store.cost import FILE
@@ -145,7 +145,7 @@ def _expected(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], pd.DataFrame
         count += len(entries)
         for column in columns.values():
             column += [np.nan] * (count - len(column))
-    return contents, pd.DataFrame(columns)
+    return contents, pd.DataFrame({name: as_column(columns[name]) for name in columns})
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -277,7 +277,7 @@ def epochs(collected: Collected, runs: pd.DataFrame, keep: Callable[[str], bool]
         columns["epoch"] += [row["epoch"] for row in rows]
         for name in names:
             columns[name] += [_number(row.get(name)) for row in rows]
-    return pd.DataFrame(columns)
+    return pd.DataFrame({name: as_column(columns[name]) for name in columns})
 
 
 def _number(value: object) -> float:

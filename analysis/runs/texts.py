@@ -1,9 +1,15 @@
-"""One object for texts that are equal: 100,000 runs name the same few devices and methods."""
+"""One object for texts that are equal: 100,000 runs name the same few devices and methods.
+
+Also in frames and their copies: pandas would give each text to Arrow, where it is installed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 MOST_TEXTS = 1000
 """A column of more different texts is one of names: few of them occur twice."""
@@ -25,3 +31,9 @@ class SharedTexts:
     def all(self, column: str, values: Iterable[Any]) -> list[Any]:
         """:meth:`one` for each."""
         return [self.one(column, value) for value in values]
+
+
+def as_column(values: Sequence[Any]) -> ExtensionArray:
+    """A column of a frame whose texts stay these objects."""
+    with pd.option_context("mode.string_storage", "python"):
+        return pd.Series(values).array

@@ -85,6 +85,7 @@ def test_a_worker_draws_what_one_process_draws(tmp_path, monkeypatch):
         out = tmp_path / f"report{cores}"
         made = reports.build(store.root, store.manifest, out)
         contents.append({path.relative_to(out): path.read_bytes() for path in made.files})
+        assert not [*(out / "figures").glob(".*")]  # what waited for the worker
     drawn = {path.stem for path in contents[0] if path.suffix == ".svg"}
     assert {"curves-1", "curves-2", "curves-3"} <= drawn
     assert contents[0] == contents[1]

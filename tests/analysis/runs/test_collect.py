@@ -171,6 +171,13 @@ def test_the_cache_gives_the_same_frame_and_sees_every_change(store, tmp_path):
     assert states == ["unfinished", "finished", "finished"]
 
 
+def test_runs_that_name_the_same_networks_share_one_text(finished, tmp_path):
+    for _ in ("cold", "from the cache"):
+        runs = collect(finished.root, finished.manifest, tmp_path / "cache.json").students()
+        for name in ("student", "pair", "state", "provenance/source_sha256"):
+            assert len(set(map(id, runs[name]))) == runs[name].nunique() == 1, name
+
+
 def test_a_damaged_cache_is_made_anew(store, tmp_path):
     store.finish(store.add("kd", 0))
     manifest, cache = store.write_manifest(), tmp_path / "cache.json"
