@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,7 @@ def publish(
         ReportError: ``out`` cannot be written, or there is no student to show.
     """
     write_shared(report.writable(out))
+    _remove_old_cache(out)
     with _cache_folder(manifests, out) as cache:
         site = Site(collect(runs_root, manifests, cache / "records.json"), describe)
         report.check(site.grid)
@@ -102,6 +103,15 @@ def _cache_folder(manifests: Sequence[Path], out: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="dskd-bench-site-") as folder:
         yield Path(folder)
+
+
+def _remove_old_cache(out: Path) -> None:
+    """Versions before this kept in the site what they knew of runs."""
+    folder = out / report.CACHE
+    for file in folder.glob("*.json"):
+        file.unlink()
+    with suppress(OSError):  # there is none, or something else is in it
+        folder.rmdir()
 
 
 def write_shared(out: Path) -> None:

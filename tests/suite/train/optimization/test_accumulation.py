@@ -123,8 +123,15 @@ def gap(method, tmp_path):
 
 
 @pytest.mark.parametrize("method", sorted(set(methods.names()) - TOO_SMALL))
-def test_parts_train_as_the_whole_where_images_stand_alone_and_as_said_elsewhere(method, tmp_path):
-    """Rounding leaves 4e-6; batch statistics, banks and draws leave 0.02 and more."""
+def test_parts_train_as_the_whole_where_images_stand_alone_and_as_said_elsewhere(
+    method, tmp_path, monkeypatch
+):
+    """Rounding leaves 7e-6; batch statistics, banks and draws leave 0.02 and more.
+
+    Without oneDNN: it takes other kernels for other sizes of a batch, which on some CPUs leaves
+    4e-5 of vid, without it 3e-6.
+    """
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     if method in IMAGE_BY_IMAGE:
         assert gap(method, tmp_path) < 2e-5
     else:
