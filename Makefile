@@ -49,7 +49,7 @@ test: $(READY)  ## run the tests (9 to 20 minutes on 2 cores, by the kind of CPU
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/slurm $(ARGS)
 
 test-slurm: $(READY)  ## the tests that need a real SLURM (.ci/slurm.sh starts one on a test machine)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -rs tests/slurm $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -rs -n 2 --dist load --maxschedchunk 1 tests/slurm $(ARGS)
 
 test-modes: $(READY)  ## every method in every precision through the engine, on CNN, ViT and MLP pairs, and on two ranks
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m modes tests/modes tests/test_every_method.py tests/test_every_mode.py $(ARGS)

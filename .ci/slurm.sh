@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs (Debian) and starts a real SLURM with accounting on this machine, for tests: two nodes,
-# n1 and n2, and two partitions over them, main and urgent, which preempts main's jobs. Needs root;
-# takes about half a minute; does nothing when it runs.
+# n1 and n2, and two partitions over them, main and urgent, which preempts main's jobs; and the same
+# again, n3 and n4 with main2 and urgent2, so that two tests which drain or kill nodes can run side by
+# side. Needs root; takes about half a minute; does nothing when it runs.
 set -euo pipefail
 
 if scontrol ping 2>/dev/null | grep -q 'is UP'; then
@@ -13,7 +14,8 @@ if ! command -v slurmctld >/dev/null || ! command -v slurmdbd >/dev/null; then
     slurm-wlm slurmdbd mariadb-server munge >/dev/null
 fi
 host=$(hostname -s)
-grep -q ' n1 n2$' /etc/hosts || echo '127.0.0.1 n1 n2' >>/etc/hosts # ranks meet at the first node
+# Ranks meet at the first node, by its name.
+grep -q ' n1 n2 n3 n4$' /etc/hosts || echo '127.0.0.1 n1 n2 n3 n4' >>/etc/hosts
 
 wait_for() { # SECONDS COMMAND...: until the command succeeds
   local left=$1
@@ -25,7 +27,7 @@ wait_for() { # SECONDS COMMAND...: until the command succeeds
   done
 }
 authenticated() { munge -n | unmunge; }
-nodes_idle() { [ "$(sinfo -h -N -t idle -o %N | wc -l)" -ge 2 ]; }
+nodes_idle() { [ "$(sinfo -h -N -t idle -o %N | wc -l)" -ge 4 ]; }
 
 install -d -o munge -g munge -m 755 /run/munge
 pgrep -x munged >/dev/null || runuser -u munge -- munged
@@ -82,16 +84,17 @@ SlurmdTimeout=10
 SchedulerParameters=sched_interval=3,bf_interval=3
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=2 RealMemory=8000
-NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=17002 CPUs=2 RealMemory=8000
-PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
-PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
+NodeName=n[1-4] NodeHostname=$host NodeAddr=127.0.0.1 Port=[17001-17004] CPUs=2 RealMemory=8000
+PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
+PartitionName=urgent Nodes=n[1-2] MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
+PartitionName=main2 Nodes=n[3-4] MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
+PartitionName=urgent2 Nodes=n[3-4] MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
 EOF
 pgrep -x slurmdbd >/dev/null || slurmdbd
 wait_for 20 sacctmgr -n list cluster
 pgrep -x slurmctld >/dev/null || slurmctld
 wait_for 20 sinfo
-for node in n1 n2; do
+for node in n1 n2 n3 n4; do
   install -d "/var/spool/slurmd/$node"
   slurmd -N "$node"
 done

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -25,6 +26,21 @@ ACCOUNTING_SECONDS = 30
 CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 3\nruns_per_job: 2\n"
 
 
+class Part(NamedTuple):
+    """The part of the cluster that the tests of one process have for themselves."""
+
+    partition: str
+    urgent: str
+    nodes: tuple[str, str]
+
+    @classmethod
+    def mine(cls):
+        """By the number of this process of pytest-xdist."""
+        if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+            return cls("main", "urgent", ("n1", "n2"))
+        return cls("main2", "urgent2", ("n3", "n4"))
+
+
 def pytest_collection_modifyitems(items):
     mine = [item for item in items if Path(item.fspath).parent == Path(__file__).parent]
     if mine and not available():
@@ -41,12 +57,13 @@ class Sweep:
 
     slurm = staticmethod(slurm)
     settings = SETTINGS
+    part = Part.mine()
 
     def __init__(self, folder):
         self.root = folder / "runs"
         self.cluster = folder / "cluster.yaml"
         folder.mkdir(exist_ok=True)
-        self.cluster.write_text(CLUSTER)
+        self.cluster.write_text(f"partition: {self.part.partition}\n{CLUSTER}")
         self.launchers = []
         self.requeued = {}  # id of a job that waits after a requeue -> when that was seen
 
@@ -174,6 +191,11 @@ class Sweep:
             if "submitit.core._submit" in words and any(str(self.root) in word for word in words):
                 found += [int(place.name)] if "python" in words[0] else []
         return found
+
+
+@pytest.fixture
+def part():
+    return Part.mine()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_jobs_that_a_more_urgent_job_preempts_save_at_once_and_go_on_afterwards(
     long = sweep.settings.replace("train_limit=128", "train_limit=512 batch_size=32")
     process = sweep.start(long, "--checkpoint-seconds=3600")
     jobs = sweep.wait_for_rows(5)
-    urgent = ["sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--mem=7000"]
+    urgent = ["sbatch", "--parsable", "-p", sweep.part.urgent, "-N2", "--exclusive", "--mem=7000"]
     other = sweep.slurm(*urgent, "--output=/dev/null", "--wrap", "sleep 1").strip()
     while sweep.slurm("squeue", "-h", "-t", "PENDING", "-j", other):
         time.sleep(0.2)
@@ -121,45 +122,48 @@ def test_two_damaged_checkpoints_are_named_and_cost_their_deletion_not_the_sweep
     whole(sweep, unbroken)
 
 
-@pytest.fixture
+@contextmanager
 def load():
     """Two processes that want all of the machine."""
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-    yield
-    for process in spinning:
-        process.kill()
-        process.wait()
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
 
 
-@pytest.mark.usefixtures("load")
 def test_the_jobs_of_a_node_lost_while_both_train_under_load_go_on_on_the_other(sweep):
     """A teacher and two students without one fill three of four cores: both nodes train."""
     settings = sweep.settings.replace("seeds=[0]", "seeds=[0,1]")
     text = sweep.cluster.read_text().replace("max_jobs: 3", "max_jobs: 8")
     sweep.cluster.write_text(text.replace("runs_per_job: 2", "runs_per_job: 1"))
-    process = sweep.start(settings)
-    while True:
-        sweep.wait_for_rows(3)
-        lines = sweep.slurm("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%i %N").splitlines()
-        nodes = {job: node for job, node in map(str.split, lines) if job in sweep.queue()}
-        if set(nodes.values()) == {"n1", "n2"}:
-            break
-    lost = [job for job, node in nodes.items() if node == "n1"]
-    pid_file = Path("/run/slurmd-n1.pid")
-    steps = processes_of(sweep.slurm("squeue", "-h", "-w", "n1", "-o", "%A").split())
-    assert steps
-    try:
-        for pid in [int(pid_file.read_text()), *steps, *sweep.processes("n1")]:
-            os.kill(pid, signal.SIGKILL)
-        status, out = sweep.finish(process)
-        assert status == 0, out
-        assert [restarts(sweep, job) for job in lost] == [1] * len(lost)
-        assert {sweep.accounting("NodeList")[job][0] for job in lost} == {"n2"}
-    finally:
-        pid_file.unlink(missing_ok=True)
-        subprocess.run(["slurmd", "-N", "n1"], check=True)
-        resume = ["scontrol", "update", "NodeName=n1", "State=RESUME"]
-        subprocess.run(resume, check=False)  # it may have come back by itself
+    lost_node, other_node = sweep.part.nodes
+    with load():
+        process = sweep.start(settings)
+        while True:
+            sweep.wait_for_rows(3)
+            lines = sweep.slurm("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%i %N").splitlines()
+            nodes = {job: node for job, node in map(str.split, lines) if job in sweep.queue()}
+            if set(nodes.values()) == {lost_node, other_node}:
+                break
+        lost = [job for job, node in nodes.items() if node == lost_node]
+        pid_file = Path(f"/run/slurmd-{lost_node}.pid")
+        steps = processes_of(sweep.slurm("squeue", "-h", "-w", lost_node, "-o", "%A").split())
+        assert steps
+        try:
+            for pid in [int(pid_file.read_text()), *steps, *sweep.processes(lost_node)]:
+                os.kill(pid, signal.SIGKILL)
+            status, out = sweep.finish(process)
+            assert status == 0, out
+            assert [restarts(sweep, job) for job in lost] == [1] * len(lost)
+            assert {sweep.accounting("NodeList")[job][0] for job in lost} == {other_node}
+        finally:
+            pid_file.unlink(missing_ok=True)
+            subprocess.run(["slurmd", "-N", lost_node], check=True)
+            resume = ["scontrol", "update", f"NodeName={lost_node}", "State=RESUME"]
+            subprocess.run(resume, check=False)  # it may have come back by itself
     whole(sweep, sweep.unbroken(settings))
 
 

@@ -25,9 +25,9 @@ SEARCH = {
 CLUSTER = "gpus: 0\ncpus: 1\nmemory_gb: 2\nminutes: 30\nmax_jobs: 4\n"
 
 
-def start(folder, cluster=CLUSTER):
+def start(folder, part, cluster=CLUSTER):
     (folder / "quick.yaml").write_text(yaml.safe_dump(SEARCH))
-    (folder / "cluster.yaml").write_text(cluster)
+    (folder / "cluster.yaml").write_text(f"partition: {part.partition}\n{cluster}")
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "suite.cli", "search", str(folder / "quick.yaml")),
@@ -57,8 +57,8 @@ def ledger(folder):
     return [json.loads(line)["id"] for line in lines if line.strip()]
 
 
-def test_a_search_of_several_jobs_goes_on_after_its_driver_and_a_job_are_gone(tmp_path):
-    driver = start(tmp_path)
+def test_a_search_of_several_jobs_goes_on_after_its_driver_and_a_job_are_gone(tmp_path, part):
+    driver = start(tmp_path, part)
     while driver.poll() is None and len(training(tmp_path)) < 2:
         time.sleep(0.1)
     assert driver.poll() is None, driver.communicate()[0]
@@ -67,7 +67,7 @@ def test_a_search_of_several_jobs_goes_on_after_its_driver_and_a_job_are_gone(tm
     driver.communicate()
     assert len(ledger(tmp_path)) == 4
     subprocess.run(["scancel", min(worked)], check=True)
-    driver = start(tmp_path)
+    driver = start(tmp_path, part)
     while driver.poll() is None:
         worked |= training(tmp_path)
         time.sleep(0.1)
@@ -91,10 +91,10 @@ def queued():
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_a_search_whose_jobs_all_fail_says_why_and_ends(tmp_path):
+def test_a_search_whose_jobs_all_fail_says_why_and_ends(tmp_path, part):
     folder = tmp_path
     broken = "max_jobs: 1\nsetup: ['echo the module torch is not here', 'exit 3']\n"
-    driver = start(folder, CLUSTER.replace("max_jobs: 4\n", broken))
+    driver = start(folder, part, CLUSTER.replace("max_jobs: 4\n", broken))
     out, _ = driver.communicate(timeout=500)
     assert driver.returncode == 2, out
     assert "3 jobs of the search failed, the last: job" in out

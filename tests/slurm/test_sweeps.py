@@ -27,11 +27,12 @@ models:
 @contextmanager
 def no_job_starts(sweep):
     """As on a full cluster."""
-    sweep.slurm("scontrol", "update", "NodeName=n1,n2", "State=DRAIN", "Reason=test")
+    nodes = f"NodeName={','.join(sweep.part.nodes)}"
+    sweep.slurm("scontrol", "update", nodes, "State=DRAIN", "Reason=test")
     try:
         yield
     finally:
-        sweep.slurm("scontrol", "update", "NodeName=n1,n2", "State=RESUME")
+        sweep.slurm("scontrol", "update", nodes, "State=RESUME")
 
 
 def write(folder, text):
