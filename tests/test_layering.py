@@ -17,6 +17,7 @@ ROOMS = (
     "suite.interface",  # what a method may import
     "suite.terminal",
     "suite.loading",
+    "suite.ending",
     "baselines",
     "suite.methods",  # finds methods by name
     "suite.names",

@@ -1,6 +1,6 @@
 """``python -m suite.cli``."""
 
-from suite.cli import main
+from suite.cli import process
 
 if __name__ == "__main__":
-    main()
+    process()

@@ -20,7 +20,7 @@ console = terminal()
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from suite.store.provenance import git_state
+        from suite.store.commit import git_state
 
         state = git_state()
         commit = state["git_commit"] or "unknown commit"

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from suite.loading import without_garbage_collection
+
 
 def experiments_that_ship(begin: str) -> list[str]:
     """Completions of the shell."""
@@ -132,6 +134,8 @@ def takes_runtime(*fields: str, **fixed: Any) -> Callable[[Command], Command]:
     def with_options(command: Command) -> Command:
         @functools.wraps(command)
         def called(**values: Any) -> None:
+            with without_garbage_collection():
+                import suite.train.preflight  # noqa: F401  (what all of these commands need)
             chosen = {name: values.pop(name) for name in fields}
             command(**values, runtime=make_runtime(**chosen, **fixed))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import features as pillow
 
 from suite import methods
 from suite.store import source
-from suite.store.record import read_json
+from suite.store.commit import git_state
 
 RUN = "suite.train.run"
 """All that a run imports, directly or not, can change its numbers, but for :data:`NO_NUMBERS`."""
@@ -24,12 +23,11 @@ NO_NUMBERS = {
     "suite.interface.errors": "texts of errors",
     "suite.device.machine": "says what the machine has",
     "suite.device.memory": "refuses methods that need more memory than there is",
+    "suite.store.commit": "says which commit the code is",
     "suite.store.provenance": "says where numbers come from",
     "suite.store.source": "finds and hashes the code",
 }
 """Modules that a run imports and that cannot change its numbers, with the reason."""
-GIT_NOTE = "git.json"
-"""File beside the packages of a copy of the code: :func:`git_state` of the original."""
 LIBRARIES = ("dskd-bench", "torch", "torchvision", "timm", "lightning-fabric", "numpy")
 
 
@@ -103,27 +101,6 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def git_state() -> dict[str, Any]:
-    """Commit of the code and whether it has changed since; a copy keeps those of its original."""
-    root = Path(__file__).resolve().parents[2]
-    noted: dict[str, Any] | None = read_json(root / GIT_NOTE)
-    if noted is not None:
-        return noted
-    commit = _git_output(root, "rev-parse", "HEAD")
-    changes = _git_output(root, "status", "--porcelain", "--", *source.RUNS)
-    return {"git_commit": commit, "git_dirty": None if changes is None else bool(changes)}
-
-
-def _git_output(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _version(library: str) -> str | None:

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from suite.interface.errors import UserError
-from suite.store.provenance import GIT_NOTE, git_state
+from suite.store.commit import GIT_NOTE, git_state
 from suite.store.record import write_json
 from sweeps.slurm.private import private
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from submitit import JobEnvironment
 from submitit.helpers import DelayedSubmission
 
+from suite.ending import QuickExit
 from sweeps.slurm import jobs
 from sweeps.slurm.snapshot import Snapshot
 from sweeps.workers.job import Job, StopSignals
@@ -35,7 +36,7 @@ class Task:
         A job that was stopped leaves by SystemExit: had it returned, submitit would write a
         result and take the job for finished for ever, also after SLURM has requeued it.
         """
-        stop = StopSignals()
+        stop, end = StopSignals(), QuickExit()
         self.code.verify()
         environment = JobEnvironment()
         rank = Rank(environment.global_rank, environment.local_rank)
@@ -45,6 +46,7 @@ class Task:
         if left:
             raise RunsUnfinished(f"{len(left)} runs are not finished: {', '.join(left)}")
         stop.ignore()
+        end.allow()
 
     def checkpoint(self) -> Any:
         """submitit asks for the job to requeue: the same work, from the runs' checkpoints."""
@@ -74,5 +76,7 @@ class Once:
 
     def __call__(self) -> None:
         """Verify, then do it."""
+        end = QuickExit()
         self.code.verify()
         self.action()
+        end.allow()

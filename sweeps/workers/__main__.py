@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from suite.ending import QuickExit
 from sweeps.workers.job import Job, StopSignals
 from sweeps.workers.ranks import Rank
 
@@ -25,5 +26,7 @@ def main(path: Path, launcher: int, rank: Rank) -> None:
 
 
 if __name__ == "__main__":
+    end = QuickExit()
     parent, number, port = map(int, sys.argv[2:])
     main(Path(sys.argv[1]), parent, Rank(number, number, port or None))
+    end.allow()

@@ -26,7 +26,11 @@ def test_a_worker_loads_timm_without_wandb():
     assert not {"wandb", "optuna", "matplotlib", "sklearn", "pandas", "tensorboard"} & modules
 
 
-@pytest.mark.parametrize("command", ["--help", "report --help", "status dskd_digits"])
+def test_a_slurm_job_is_ready_for_signals_before_it_loads_torch():
+    assert not {"torch", "timm"} & loaded("import sweeps.slurm.task, sweeps.workers.__main__")
+
+
+@pytest.mark.parametrize("command", ["--version", "--help", "report --help", "status dskd_digits"])
 def test_a_command_that_answers_at_once_loads_no_torch(command, tmp_path):
     words = [*command.split(), *(["--runs-root", str(tmp_path)] if "status" in command else [])]
     code = f"from suite.cli.app import main\ntry: main({words!r})\nexcept SystemExit: pass"

@@ -26,6 +26,7 @@ NOT_BEHIND_A_RUN = {
     "suite.store.schema": "checks records that others wrote",
     "suite.store.states": "what a run needs now",
     "suite.cli": "the command line",
+    "suite.ending": "how a process ends",
     "suite.data.testing": "the contract of data sets, for tests",
     "suite.device.limits": "refuses what the machine does not carry",
     "suite.device.machine": "what the machine has",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.store.provenance import code_of_run, git_state
+from suite.store.commit import git_state
+from suite.store.provenance import code_of_run
 from sweeps.slurm import snapshot
 
 ROOT = Path(__file__).parents[3]
