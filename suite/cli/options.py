@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from suite.loading import without_garbage_collection
+from suite.loading import loading
 
 
 def experiments_that_ship(begin: str) -> list[str]:
@@ -134,7 +134,7 @@ def takes_runtime(*fields: str, **fixed: Any) -> Callable[[Command], Command]:
     def with_options(command: Command) -> Command:
         @functools.wraps(command)
         def called(**values: Any) -> None:
-            with without_garbage_collection():
+            with loading():
                 import suite.train.preflight  # noqa: F401  (what all of these commands need)
             chosen = {name: values.pop(name) for name in fields}
             command(**values, runtime=make_runtime(**chosen, **fixed))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from suite.loading import without_garbage_collection
+from suite.loading import loading
 from sweeps.workers.ranks import ProcessGroup, Rank
 from sweeps.workers.source import Work
 
@@ -47,7 +47,7 @@ class Job:
         ``scheduler_id`` is the job's id in a scheduler that may start it again. Returns the runs
         that the first rank leaves unfinished. Raises :class:`RanksBroken`.
         """
-        with without_garbage_collection():
+        with loading():
             import suite.train.run  # noqa: F401  (what the first run needs)
             from suite.config import Runtime
             from sweeps.workers.worker import Worker, uploading

@@ -55,3 +55,29 @@ def test_garbage_is_looked_for_again_afterwards_if_it_was_before():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+LOADING = """
+import atexit, gc
+from suite.loading import loading
+frozen = []
+atexit.register(lambda: print(frozen, gc.get_freeze_count(), gc.isenabled()))
+for _ in range(2):
+    with loading():
+        import timm
+        frozen.append(gc.get_freeze_count())
+    frozen.append(gc.get_freeze_count())
+"""
+
+
+def test_what_was_loaded_is_left_out_of_the_search_for_garbage_until_the_end():
+    done = subprocess.run(
+        [sys.executable, "-c", f"{LOADING}atexit.register(print, gc.get_freeze_count())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    within, lists = done.stdout.split("\n")[:2]
+    assert int(within) > 100_000
+    assert lists == f"[0, {within}, {within}, {within}] 0 True"
+    assert not done.stderr
