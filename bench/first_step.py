@@ -7,6 +7,7 @@ import pickle
 import sys
 from pathlib import Path
 
+from suite.ending import QuickExit
 from sweeps.workers.job import Job
 from sweeps.workers.ranks import Rank
 
@@ -19,4 +20,6 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    end = QuickExit()  # as a worker has
     main(Path(sys.argv[1]))
+    end.allow()
