@@ -147,8 +147,11 @@ class Sweep:
         while self.queue() and time.monotonic() < deadline:
             self.release_requeued()
             time.sleep(0.5)
-        deadline = time.monotonic() + ACCOUNTING_SECONDS
-        while ["RUNNING"] in self.accounting("State").values() and time.monotonic() < deadline:
+        mine, deadline = {row["id"] for row in self.ledger()}, time.monotonic() + ACCOUNTING_SECONDS
+        while time.monotonic() < deadline:
+            heard = {job: state for job, (state,) in self.accounting("State").items()}
+            if mine <= set(heard) and not {"PENDING", "RUNNING"} & set(heard.values()):
+                break
             time.sleep(0.5)
 
     def hashes(self):
