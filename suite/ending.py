@@ -10,10 +10,10 @@ import sys
 class QuickExit:
     """Ends a process that has done its work without taking its modules apart.
 
-    Python frees every object of torch, timm and the others one by one as it ends, which costs as
-    much as a quarter of loading them; the system takes all memory back anyway. Make it first of
-    all: what is registered for the end of the process after it (child processes, loggers,
-    temporary files) runs before it.
+    Python frees every object of torch, timm and the others one by one as it ends, which costs
+    1.2 s of CPU (docs/speed.md, "Start"); the system takes all memory back anyway. Make it first of
+    all: what is registered for the end of the process after it (child processes, temporary files)
+    runs before it.
     """
 
     def __init__(self) -> None:

@@ -134,10 +134,11 @@ def takes_runtime(*fields: str, **fixed: Any) -> Callable[[Command], Command]:
     def with_options(command: Command) -> Command:
         @functools.wraps(command)
         def called(**values: Any) -> None:
+            chosen = {name: values.pop(name) for name in fields}
+            runtime = make_runtime(**chosen, **fixed)  # first: a bad option is told at once
             with loading():
                 import suite.train.preflight  # noqa: F401  (what all of these commands need)
-            chosen = {name: values.pop(name) for name in fields}
-            command(**values, runtime=make_runtime(**chosen, **fixed))
+            command(**values, runtime=runtime)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
         of_runtime = inspect.signature(_of_runtime, eval_str=True).parameters.values()

@@ -35,10 +35,12 @@ class Part(NamedTuple):
 
     @classmethod
     def mine(cls):
-        """By the number of this process of pytest-xdist."""
-        if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
-            return cls("main", "urgent", ("n1", "n2"))
-        return cls("main2", "urgent2", ("n3", "n4"))
+        """By the name of this process of pytest-xdist; there are parts for two."""
+        parts = {
+            "gw0": cls("main", "urgent", ("n1", "n2")),
+            "gw1": cls("main2", "urgent2", ("n3", "n4")),
+        }
+        return parts[os.environ.get("PYTEST_XDIST_WORKER", "gw0")]
 
 
 def pytest_collection_modifyitems(items):

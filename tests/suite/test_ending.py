@@ -35,13 +35,13 @@ def test_what_is_registered_for_the_end_runs_and_nothing_is_lost_or_taken_apart(
     assert ended(f"end.allow({status})") == (status, out, [])
 
 
-def test_without_leave_python_ends_as_always():
+def test_unless_allowed_python_ends_as_always():
     status, out, errors = ended("")
     assert (status, errors) == (0, [])
     assert out == ["written, not flushed; registered later", "taken apart"]
 
 
-def test_an_exception_after_the_leave_still_makes_a_failure():
+def test_an_exception_after_it_was_allowed_still_makes_a_failure():
     status, out, errors = ended("end.allow()\nraise OSError('the disk is full')")
     assert status == 1
     assert errors[-1] == "OSError: the disk is full"
